@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+
+import jupyter_sky
 
 EXAMPLES = Path(__file__).resolve().parent
 EXECUTED = EXAMPLES.parent / "build" / "quickstart.ipynb"
@@ -68,13 +69,9 @@ def main() -> int:
     finally:
         EXECUTED.parent.mkdir(exist_ok=True)
         nbformat.write(notebook, EXECUTED)
-        # After a notebook that ran to its end nothing is left, and this does nothing.
-        command = [sys.executable, "-m", "jupyter_sky", "down", "--all", "--yes"]
-        cleaned = subprocess.run(command, capture_output=True, text=True, check=False)
-        if cleaned.returncode:
-            print(f"\nNot everything could be taken down; see {home}:\n{cleaned.stdout}{cleaned.stderr}")
-        else:
-            shutil.rmtree(home, ignore_errors=True)
+        for cluster in jupyter_sky.status():  # none, unless a cell failed
+            jupyter_sky.down(cluster.name)
+        shutil.rmtree(home, ignore_errors=True)
     if failure:
         print(f"FAILED\n\n{failure}\nThe notebook so far: {EXECUTED}")
         return 1
