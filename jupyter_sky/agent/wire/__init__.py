@@ -1,8 +1,8 @@
 """Streams to and from an agent, over any duplex pipe of bytes, that survive the pipe.
 
-From below: a `Channel` carries bytes and may break; a `Resumable` carries numbered records over one channel after
-another; a `Mux` carries many streams in records; a `Session` (client) and a `SessionHost` (server) put these
-together. Both ends import the same code, the agent from its zipapp.
+From below: a `Channel` carries bytes and may break; a `Resumable` carries numbered records over one channel
+after another; a `Mux` carries many streams in records; a `Session` (client) and a `SessionHost` (server)
+put these together. Both ends import the same code, the agent from its zipapp.
 """
 
 from .bridge import bridge_socket, bridge_streams

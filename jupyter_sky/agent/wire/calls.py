@@ -1,7 +1,7 @@
 """Calls: one request, one reply, over one stream.
 
-A call opens a stream whose header names the method; the reply is one JSON document and the end, or a reset that
-says why not. Parameters too long for a header follow as the stream's data.
+A call opens a stream whose header names the method; the reply is one JSON document and the end, or a reset
+that says why not. Parameters too long for a header follow as the stream's data.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ async def _read_all(stream: Stream, limit: int) -> bytes:
 async def serve_calls(stream: Stream, methods: Mapping[str, Handler]) -> None:
     """Answer the call that `stream` carries with one of `methods`.
 
-    A handler takes the parameters and gives what JSON can carry, or raises `CallError`. Any other exception is a
-    defect: the caller is told ("internal"), and it goes on to the loop's exception handler.
+    A handler takes the parameters and gives what JSON can carry, or raises `CallError`. Any other
+    exception is a defect: the caller is told ("internal"), and it goes on to the loop's exception handler.
     """
     method = stream.header.get("method")
     handler = methods.get(method) if isinstance(method, str) else None
@@ -110,11 +110,7 @@ async def serve_calls(stream: Stream, methods: Mapping[str, Handler]) -> None:
         await stream.reset("unknown_method", f"there is no method {method!r}")
         return
     try:
-        params = stream.header.get("params")
-        if params is None:
-            params = json.loads((await _read_all(stream, MAX_PARAMS)).decode())
-        if not isinstance(params, dict):
-            raise CallError("bad_params", f"the parameters of {method} are not a JSON object")
+        params = await _params(stream)
         reply = json.dumps(await handler(params), separators=(",", ":")).encode()
         await stream.write(reply)
         await stream.write_eof()
@@ -122,8 +118,20 @@ async def serve_calls(stream: Stream, methods: Mapping[str, Handler]) -> None:
         await stream.reset(error.code, error.message, error.hint)
     except StreamReset:
         return  # the caller is gone; what it asked for is done
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a defect in one call must not end the agent
         await stream.reset("internal", f"{method} failed: {type(error).__name__}: {error}")
         asyncio.get_event_loop().call_exception_handler(
             {"message": f"the handler of {method} failed", "exception": error}
         )
+
+
+async def _params(stream: Stream) -> Dict[str, Any]:
+    params = stream.header.get("params")
+    if params is None:
+        try:
+            params = json.loads((await _read_all(stream, MAX_PARAMS)).decode())
+        except (ValueError, RecursionError):
+            params = None
+    if not isinstance(params, dict):
+        raise CallError("bad_params", "the parameters of a call must be a JSON object")
+    return params

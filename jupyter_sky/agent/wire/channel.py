@@ -1,8 +1,8 @@
 """A channel: any duplex pipe of bytes, and the one over file descriptors.
 
-A channel may end at any moment, and promises nothing about what was on its way: that is the resumable stream's
-work. `FdChannel` goes around asyncio's transports, because they copy everything they send once more and cannot
-tell when bytes were handed to the kernel.
+A channel may end at any moment, and promises nothing about what was on its way: that is the resumable
+stream's work. `FdChannel` goes around asyncio's transports, because they copy everything they send once
+more and cannot tell when bytes were handed to the kernel.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Channel(ABC):
     def close(self) -> None:
         """Close both directions at once and wake whoever waits. Closing twice is no error."""
 
-    async def wait_closed(self) -> None:
+    async def wait_closed(self) -> None:  # noqa: B027 - most leave nothing to wait for
         """Wait until everything behind the channel is gone, too. The channel must have been closed."""
 
     def explain(self) -> str:

@@ -1,7 +1,8 @@
 """The server's end of sessions: it greets whoever connects, and keeps each session while its client is away.
 
-A client that loses its connection comes back with its session's number and finds everything as it was. A second
-channel of the same session replaces the first, because a client knows before its server that a connection is dead.
+A client that loses its connection comes back with its session's number and finds everything as it was. A
+second channel of the same session replaces the first, because a client knows before its server that a
+connection is dead.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class SessionHost:
 
     async def _serve(self, channel: Channel) -> None:
         try:
-            hello, rest = await asyncio.wait_for(read_greeting(channel), _GREETING_TIMEOUT)
-            hello = _Hello(hello)
+            fields, rest = await asyncio.wait_for(read_greeting(channel), _GREETING_TIMEOUT)
+            hello = _Hello(fields)
             peer = self._find(hello)
         except asyncio.TimeoutError:
             raise ProtocolError(f"no greeting came within {_GREETING_TIMEOUT:g} s") from None
@@ -147,10 +148,11 @@ class SessionHost:
     @staticmethod
     async def _refuse(channel: Channel, word: str, error: Exception) -> None:
         reply = {"version": PROTOCOL_VERSION, "error": word, "message": str(error)[:1000]}
-        try:
-            await asyncio.wait_for(channel.send([greeting(reply)]), _CLOSE_TIMEOUT)
-        except (ChannelClosed, asyncio.TimeoutError):
-            pass  # it left before it heard why
+        telling = asyncio.ensure_future(channel.send([greeting(reply)]))
+        # it may have left, or not read: then it does not hear why
+        await asyncio.wait([telling], timeout=_CLOSE_TIMEOUT)
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
 
     def _detached(self, peer: _Peer) -> None:
         """Keep a session that lost its connection, for a while."""
@@ -186,7 +188,7 @@ class SessionHost:
             await stream.close()
         except StreamReset:
             await stream.close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a defect in one stream must not end the others
             await stream.reset("internal", f"{type(error).__name__}: {error}")
             asyncio.get_event_loop().call_exception_handler(
                 {"message": f"serving a stream {stream.header.get('kind')!r} failed", "exception": error}
@@ -221,13 +223,16 @@ class _Peer:
     def __init__(self, number: str, accept: Callable[[Stream], None], buffer: int) -> None:
         self.id = number
         self.attempt = 0
-        self.mux = Mux(lambda: self.resumable.wake(), accept)
+        self.mux = Mux(self._wake, accept)
         self.resumable = Resumable(self.mux.next_frame, self.mux.on_frame, buffer=buffer)
         self.lock = asyncio.Lock()
         #: the channel that serves the session, or is about to
         self.newest: Optional[Channel] = None
         self.running = False
         self.timer: Optional[asyncio.TimerHandle] = None
+
+    def _wake(self) -> None:
+        self.resumable.wake()
 
 
 class _Hello:

@@ -1,8 +1,8 @@
 """Many streams over one flow of records, none of which can hold up another.
 
-Each direction of each stream has a window: how many bytes the receiver still has room for. A sender out of window
-waits, alone. Streams with something to send take turns, one frame each; windows, openings and resets go before data.
-The client opens streams, the server accepts them.
+Each direction of each stream has a window: how many bytes the receiver still has room for. A sender out of
+window waits, alone. Streams with something to send take turns, one frame each; windows, openings and resets
+go before data. The client opens streams, the server accepts them.
 
 Frames carry a kind and the number of their stream. This module does not know how frames travel.
 """

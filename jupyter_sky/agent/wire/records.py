@@ -1,7 +1,7 @@
 """The bytes on a channel: a greeting each way, then records.
 
-A greeting is four magic bytes, a length and a JSON object. A record is a kind, a length and its bytes. Nothing here
-trusts the other end: every length is checked before memory is set aside for it.
+A greeting is four magic bytes, a length and a JSON object. A record is a kind, a length and its bytes.
+Nothing here trusts the other end: every length is checked before memory is set aside for it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RecordReader:
         self._carry = bytearray()
 
     def feed(self, chunk: Buffer) -> Iterator[Tuple[int, memoryview]]:
-        """Take a chunk and yield each record it completes as (kind, body); a body is valid until the next one."""
+        """Take a chunk and yield each record it completes as (kind, body), valid until the next."""
         view = memoryview(chunk)
         end = len(view)
         pos = 0

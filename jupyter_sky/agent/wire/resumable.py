@@ -1,9 +1,10 @@
 """A stream of numbered records that survives the loss of the channel under it.
 
-Both ends count the records they received and keep those they sent until the other end has acknowledged them. After
-a cut each end tells the other its count, and what the other missed is sent again: nothing is lost, nothing comes
-twice. What is kept is bounded; when the bound is reached sending waits, and nothing is ever dropped. Records are
-pulled from a source only when they can be sent, so the source decides, at the last moment, what is most urgent.
+Both ends count the records they received and keep those they sent until the other end has acknowledged
+them. After a cut each end tells the other its count, and what the other missed is sent again: nothing is
+lost, nothing comes twice. What is kept is bounded; when the bound is reached sending waits, and nothing is
+ever dropped. Records are pulled from a source only when they can be sent, so the source decides, at the
+last moment, what is most urgent.
 
 This module does not know what a record means, nor how channels are made.
 """
@@ -124,17 +125,17 @@ class Resumable:
         self._silent_ticks = 0
         self._broken = None
         self._due.clear()
-        loop = asyncio.get_event_loop()
+        self._unacknowledged = self._unacknowledged_bytes = 0  # the greeting told the count
         ack_bytes = min(ACK_BYTES, peer_buffer // 4)
         reader = records.RecordReader()
-        pump = loop.create_task(self._pump(channel, deque(record for _, record in self._kept)))
-        ticker = loop.create_task(self._tick(channel, heartbeat / 2))
+        pump = asyncio.ensure_future(self._pump(channel, deque(record for _, record in self._kept)))
+        ticker = asyncio.ensure_future(self._tick(channel, heartbeat / 2))
         try:
             self._take(reader, rest, ack_bytes)
             while True:
                 chunk = await channel.recv()
                 if not len(chunk):
-                    raise ChannelClosed("the other end closed the connection")
+                    raise ChannelClosed("the other end closed the connection")  # noqa: TRY301 - one way out
                 self._silent_ticks = 0
                 self._take(reader, chunk, ack_bytes)
         except ChannelClosed as error:
@@ -235,7 +236,7 @@ class Resumable:
         return size
 
     async def _tick(self, channel: Channel, seconds: float) -> None:
-        """Watch for silence. Ticks are counted, not seconds, so that a busy or sleeping machine is no silence."""
+        """Watch for silence. Ticks are counted, not seconds: a machine that slept was not silent."""
         while True:
             await asyncio.sleep(seconds)
             self._silent_ticks += 1
@@ -249,5 +250,5 @@ class Resumable:
                 self._want(records.ACK)
 
 
-class Bye(Exception):
+class Bye(Exception):  # noqa: N818 - no error: the proper end of a session
     """The other end closed the session for good."""

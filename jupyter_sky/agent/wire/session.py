@@ -1,8 +1,8 @@
 """The client's end of a session: it dials, greets, and goes on over a new channel whenever one is lost.
 
-To those who hold its streams a lost channel is a pause. Only when the other end turns out to be a new process,
-which knows nothing of the session, are the streams reset ("agent_restarted"); the session then begins anew and
-stays usable.
+To those who hold its streams a lost channel is a pause. Only when the other end turns out to be a new
+process, which knows nothing of the session, are the streams reset ("agent_restarted"); the session then
+begins anew and stays usable.
 """
 
 from __future__ import annotations
@@ -78,10 +78,13 @@ class Session:
         """Begin a session of which the other end has never heard."""
         self._id = os.urandom(16).hex()
         self._greeted = False
-        self._mux = Mux(lambda: self._resumable.wake())
+        self._mux = Mux(self._wake)
         self._resumable = Resumable(self._mux.next_frame, self._mux.on_frame, buffer=self._buffer)
 
-    async def start(self, timeout: float) -> None:
+    def _wake(self) -> None:
+        self._resumable.wake()
+
+    async def start(self, timeout: float) -> None:  # noqa: ASYNC109 - a limit is part of what is asked
         """Connect for the first time.
 
         Raises
@@ -127,10 +130,10 @@ class Session:
         if self.state == "closed":
             return
         if self.state == "up":
-            try:
-                await asyncio.wait_for(self._resumable.flush(bye=True), _CLOSE_TIMEOUT)
-            except asyncio.TimeoutError:
-                pass  # the other end does not take it: it will notice that nobody comes back
+            flush = asyncio.ensure_future(self._resumable.flush(bye=True))
+            # where the other end does not take it in time, it will notice that nobody comes back
+            await asyncio.wait([flush], timeout=_CLOSE_TIMEOUT)
+            flush.cancel()
         self._set_state("closed")
         self._mux.abort("closed", "the session was closed on this side")
         if self._task is not None:
@@ -165,8 +168,7 @@ class Session:
                     self._restart("protocol", f"the session was broken off: {error}")
             except (ChannelClosed, OSError, asyncio.TimeoutError) as error:
                 self.last_error = error
-            except Exception as error:
-                # a carrier may fail in its own words; whoever waits for the connection hears them
+            except Exception as error:  # noqa: BLE001 - carriers fail in their own ways; `start` raises it
                 self.last_error = error
             finally:
                 up = self.state == "up"
@@ -174,7 +176,7 @@ class Session:
                     self._set_state("down" if first.done() else "connecting")
                 await self._drop_channel()
             if not first.done():
-                first.set_exception(self.last_error)
+                first.set_exception(self.last_error or ChannelClosed("no connection"))
                 return
             pause = 0.0 if up else min(max(2 * pause, _FIRST_PAUSE), _LAST_PAUSE)
             if pause:

@@ -1,7 +1,8 @@
 """One stream of a bundle: an ordered flow of bytes each way, like a socket.
 
-Either direction may end before the other. Reading makes room, and room is granted to the other end as window; the
-window grows, up to a bound, for a reader that keeps up, so that a distant peer is not held back by it.
+Either direction may end before the other. Reading makes room, and room is granted to the other end as
+window; the window grows, up to a bound, for a reader that keeps up, so that a distant peer is not held back
+by it.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class Stream:
             self._mux.ready(self)
 
     async def reset(self, code: str, message: str = "", hint: Optional[str] = None) -> None:
-        """End both directions at once; the other end's reads and writes raise `StreamReset` with these words."""
+        """End both directions at once; the other end's reads and writes raise with these words."""
         self.send_reset(StreamReset(code, message, hint))
 
     async def close(self) -> None:

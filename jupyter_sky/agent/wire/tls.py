@@ -1,7 +1,7 @@
 """Channels over mutual TLS, between the nodes of one cluster.
 
-Both ends show a certificate of the cluster's own authority, and neither talks to anyone who cannot. `ssl` is
-imported only by those who use it: it is a third of an idle agent's memory.
+Both ends show a certificate of the cluster's own authority, and neither talks to anyone who cannot. `ssl`
+is imported only by those who use it: it is a third of an idle agent's memory.
 """
 
 from __future__ import annotations
