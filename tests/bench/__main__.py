@@ -1,8 +1,8 @@
 """Run the benches: `make bench`, or `python -m tests.bench NAME …` for those whose file is `bench_NAME.py`.
 
-A bench is a module `bench_*.py` in this folder with a `main()` that measures and prints a table in which a missed
-bar is marked with ✘. Each runs in a process of its own, one after the other, so that none disturbs the figures of
-another.
+A bench is a module `bench_*.py` in this folder with a `main()` that measures and prints a table in which a
+missed bar is marked with ✘. Each runs in a process of its own, one after the other, so that none disturbs the
+figures of another.
 """
 
 from __future__ import annotations
