@@ -61,10 +61,10 @@ class Channel(ABC):
         """Close both directions at once and wake whoever waits. Closing twice is no error."""
 
     async def wait_closed(self) -> None:  # noqa: B027 - most leave nothing to wait for
-        """Wait until everything behind the channel is gone, too. The channel must have been closed."""
+        """Wait until everything behind the closed channel is gone, too."""
 
     def explain(self) -> str:
-        """Say what is known about why the channel ended, such as the last words of its process; or nothing."""
+        """Say what is known of why the channel ended, such as the last words of its process."""
         return ""
 
 

@@ -128,8 +128,10 @@ class Resumable:
         self._unacknowledged = self._unacknowledged_bytes = 0  # the greeting told the count
         ack_bytes = min(ACK_BYTES, peer_buffer // 4)
         reader = records.RecordReader()
-        pump = asyncio.ensure_future(self._pump(channel, deque(record for _, record in self._kept)))
-        ticker = asyncio.ensure_future(self._tick(channel, heartbeat / 2))
+        helpers = [
+            asyncio.ensure_future(self._pump(channel, deque(record for _, record in self._kept))),
+            asyncio.ensure_future(self._tick(channel, heartbeat / 2)),
+        ]
         try:
             self._take(reader, rest, ack_bytes)
             while True:
@@ -143,9 +145,9 @@ class Resumable:
         finally:
             self._channel = None
             channel.close()
-            ticker.cancel()
-            pump.cancel()
-            await asyncio.wait([ticker, pump])
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait(helpers)
             self._idle.set()
 
     def _take(self, reader: records.RecordReader, chunk: Buffer, ack_bytes: int) -> None:
