@@ -195,3 +195,10 @@ class NotConfirmedError(SkyError):
     """The person answered no, or could not be asked."""
 
     code = "not_confirmed"
+
+
+class DetachedError(SkyError):
+    """The person stopped watching; the work goes on, and the hint says how to watch it again."""
+
+    code = "detached"
+    exit_code = 130
