@@ -79,7 +79,7 @@ class OperationStore:
         return record
 
     def end_if_active(self, operation_id: str, **fields: Any) -> bool:
-        """Change fields only where the operation has not ended; say whether this call was the one to do so."""
+        """Change fields only where the operation has not ended; say whether this call did it."""
         changes = rows.checked(OperationRecord, fields)
         with self._database.write() as connection:
             done = connection.execute(

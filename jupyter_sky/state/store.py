@@ -66,7 +66,7 @@ class _Cache:
         self.inherited: list[State] = []
 
     def after_fork(self) -> None:
-        """Begin anew in a child: a SQLite connection must not be used, nor closed, on both sides of a fork."""
+        """Begin anew in a child: a SQLite connection must be neither used nor closed on both sides."""
         self.inherited.extend(self.states.values())
         self.states = {}
         self.lock = threading.Lock()
