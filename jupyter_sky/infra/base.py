@@ -81,7 +81,7 @@ class ProvisionRequest:
 
 @dataclass(frozen=True, slots=True)
 class NodeHandle:
-    """One node. `ip` is how the other nodes of the cluster reach it, `port` its agent's TLS port (0: unknown)."""
+    """One node. `ip` is how the cluster's other nodes reach it, `port` its agent's TLS port (0: unknown)."""
 
     rank: int
     node_id: str
@@ -146,11 +146,11 @@ class Infra(ABC):
 
     @abstractmethod
     def offers(self, resources: Resources, num_nodes: int) -> list[Offer | Rejection]:
-        """Give every way to satisfy one concrete resources request (no alternatives), or why there is none."""
+        """Give every way to satisfy one concrete request (no alternatives), or why there is none."""
 
     @abstractmethod
     def reserve(self, request: ProvisionRequest) -> ClusterHandle:
-        """Give, without making anything, the handle with which `terminate` removes all that `provision` may make.
+        """Give, without making anything, the handle by which `terminate` removes what `provision` may make.
 
         It is written to the database first, so that a kill at any moment leaks nothing.
         """
@@ -159,8 +159,8 @@ class Infra(ABC):
     def provision(self, request: ProvisionRequest, report: Reporter) -> ClusterHandle:
         """Make the nodes and start their agents; return when every agent answers.
 
-        Idempotent: called again with the same `cluster_id` after a kill, it continues. On failure it removes what
-        it made and raises `ProvisionError`.
+        Idempotent: called again with the same `cluster_id` after a kill, it continues. On failure it removes
+        what it made and raises `ProvisionError`.
         """
 
     @abstractmethod

@@ -1,0 +1,68 @@
+"""The environment that an agent of this machine is given: an allow-list, never the caller's own.
+
+A notebook's environment is full of tokens. What a node may see is written here by name; everything else a
+task needs, it declares. The folder of the running interpreter comes first in PATH, so that `python` and
+`pip` in a task are those of the notebook that launched it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+#: Set on every process of a node; its value begins with the cluster's id.
+MARKER = "JUPYTER_SKY_NODE_ID"
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_PLAIN = frozenset(
+    {
+        "LANG", "LANGUAGE", "TERM", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR",
+        "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH",
+        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT",
+    }
+)  # fmt: skip
+
+#: Ways out of a closed network; left out where the address carries a password.
+_ADDRESSES = frozenset(
+    {
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "UV_INDEX_URL",
+    }
+)
+
+
+def node_environment(node_id: str, home: Path) -> dict[str, str]:
+    """Give the whole environment of a node's agent."""
+    kept = {name: value for name, value in os.environ.items() if _may_pass(name, value)}
+    return {
+        **kept,
+        "PATH": _search_path(),
+        "HOME": str(home),
+        MARKER: node_id,
+    }
+
+
+def _may_pass(name: str, value: str) -> bool:
+    if name in _PLAIN or name.startswith("LC_"):
+        return True
+    return name.upper() in _ADDRESSES and not _has_password(value)
+
+
+def _has_password(addresses: str) -> bool:
+    return any("@" in (urlsplit(word).netloc or word) for word in addresses.replace(",", " ").split())
+
+
+def _search_path() -> str:
+    own = str(Path(sys.executable).parent)
+    others = [
+        part for part in os.environ.get("PATH", _DEFAULT_PATH).split(os.pathsep) if part and part != own
+    ]
+    return os.pathsep.join([own, *others])

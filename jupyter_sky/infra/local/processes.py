@@ -1,0 +1,46 @@
+"""The processes of a cluster of this machine, found without any file.
+
+Everything that runs on a node carries the node's id in its environment, which the kernel keeps as it was at
+exec; together with the tree of children that is enough to find what no pid file names. How to look at a
+process and how to end one is the agent's own knowledge (`jupyter_sky.agent.process`), used here from
+outside.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from jupyter_sky.agent import process
+from jupyter_sky.infra.local.environment import MARKER
+
+#: The id of this boot of the machine; it cannot change while we run.
+boot_id = functools.cache(process.boot_id)
+
+
+def of_cluster(cluster_id: str) -> set[int]:
+    """Give every process of a cluster's nodes: those that carry its mark, and all that descend from them.
+
+    A descendant that carries another cluster's mark belongs to that one: a task may launch its own clusters.
+    Where environments cannot be read (not on Linux) nothing is found.
+    """
+    own: set[int] = set()
+    may_follow = []
+    for found in process.snapshot():
+        if found.zombie:
+            continue
+        node_id = (process.environ(found.pid) or {}).get(MARKER)
+        if node_id is None:
+            may_follow.append(found)
+        elif node_id.rpartition("-")[0] == cluster_id:
+            may_follow.append(found)
+            own.add(found.pid)
+    return (own | process.descendants(may_follow, own)) - {os.getpid()}
+
+
+def end_all(cluster_id: str, *, grace: float) -> set[int]:
+    """End every process of a cluster: TERM, then KILL after `grace` seconds; give what would not end.
+
+    It looks until it finds nothing, because a process may be born while its parent dies.
+    """
+    return process.end_blocking(functools.partial(of_cluster, cluster_id), grace)
