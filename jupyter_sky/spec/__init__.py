@@ -1,7 +1,7 @@
 """The words of a task: checked models of its YAML, from YAML, from Python and back.
 
-Importing this costs pydantic and PyYAML, so nothing that must start at once imports it at module level. It knows
-no infra, no state and no network: whether a machine exists that fits is not its business.
+Importing this costs pydantic and PyYAML, so nothing that must start at once imports it at module level. It
+knows no infra, no state and no network: whether a machine exists that fits is not its business.
 """
 
 from jupyter_sky.spec.accelerators import Accelerators

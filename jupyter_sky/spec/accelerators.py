@@ -1,7 +1,8 @@
 """Accelerators as people ask for them: 'T4', 'A100:8', {A100: 8, H100: 8}, ['A100:8', 'H100:8'], 'T4:0.5'.
 
-The case of a name that we know does not matter ('a100-80gb' is 'A100-80GB'). A name that we do not know is kept
-as it was written, because the label of a node may be spelled in any way; it is compared without regard to case.
+The case of a name that we know does not matter ('a100-80gb' is 'A100-80GB'). A name that we do not know is
+kept as it was written, because the label of a node may be spelled in any way; it is compared without regard
+to case.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from jupyter_sky.spec.problems import FieldError, nearest, quote
 from jupyter_sky.spec.quantities import show_number
 
 #: The spelling of the accelerators that clouds and nodes have.
-CANONICAL = ["A10", "A100", "A100-80GB", "A10G", "A30", "A40", "A4000", "A5000", "A6000", "B200", "B300", "GB200", "GB300", "GH200", "Gaudi", "Gaudi2", "Gaudi3", "GTX1080Ti", "H100", "H100-MEGA", "H100-NVL", "H100-SXM", "H100NVL", "H200", "H200-SXM", "H800", "Inferentia", "Inferentia2", "K80", "L4", "L40", "L40S", "M4000", "M60", "MI100", "MI210", "MI250", "MI250X", "MI300A", "MI300X", "MI325X", "MI355X", "P100", "P4", "P40", "P4000", "Quadro-RTX-6000", "Radeon-Pro-V520", "RTX3060", "RTX3070", "RTX3080", "RTX3090", "RTX4000-Ada", "RTX4090", "RTX5000-Ada", "RTX5090", "RTX6000", "RTX6000-Ada", "RTXA4000", "RTXA5000", "RTXA6000", "RTXPRO6000", "T4", "T4g", "Trainium", "Trainium2", "V100", "V100-32GB"]
+CANONICAL = tuple(
+    """
+    A10 A100 A100-80GB A10G A30 A40 A4000 A5000 A6000 B200 B300 GB200 GB300 GH200 Gaudi Gaudi2
+    Gaudi3 GTX1080Ti H100 H100-MEGA H100-NVL H100-SXM H100NVL H200 H200-SXM H800 Inferentia
+    Inferentia2 K80 L4 L40 L40S M4000 M60 MI100 MI210 MI250 MI250X MI300A MI300X MI325X MI355X P100
+    P4 P40 P4000 Quadro-RTX-6000 Radeon-Pro-V520 RTX3060 RTX3070 RTX3080 RTX3090 RTX4000-Ada RTX4090
+    RTX5000-Ada RTX5090 RTX6000 RTX6000-Ada RTXA4000 RTXA5000 RTXA6000 RTXPRO6000 T4 T4g Trainium
+    Trainium2 V100 V100-32GB
+    """.split()  # noqa: SIM905 - a list of sixty strings reads worse
+)
 _BY_FOLDED = {name.lower(): name for name in CANONICAL}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _MAX_COUNT = 4096
@@ -25,7 +35,7 @@ _MAX_COUNT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Accelerators:
-    """What will do: each of `choices` is a name and how many of it on each node; `ordered` says first is best."""
+    """What will do: `choices` are names with how many per node; `ordered` says that the first is best."""
 
     choices: tuple[tuple[str, float], ...]
     ordered: bool = False

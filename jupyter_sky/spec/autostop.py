@@ -17,7 +17,11 @@ from jupyter_sky.spec.quantities import Seconds, parse_span
 DEFAULT_IDLE_MINUTES = 5.0
 
 #: The short forms, for the JSON Schema.
-SHORT_AUTOSTOP = [{"type": "boolean"}, {"type": "number", "minimum": -1}, {"type": "string", "minLength": 1}]
+SHORT_AUTOSTOP: list[dict[str, Any]] = [
+    {"type": "boolean"},
+    {"type": "number", "minimum": -1},
+    {"type": "string", "minLength": 1},
+]
 
 
 def _minutes(value: object) -> float:
@@ -82,7 +86,7 @@ class JobRecovery(SpecModel):
 
     strategy: Annotated[str, *word_type("EAGER_NEXT_REGION", "FAILOVER", upper=True)] = Field(
         default="EAGER_NEXT_REGION",
-        description="Where to start again: elsewhere first (EAGER_NEXT_REGION) or the same place first (FAILOVER).",
+        description="Where to start again: elsewhere first (EAGER_NEXT_REGION) or there first (FAILOVER).",
     )
     max_restarts_on_errors: Annotated[int, *whole_type(0)] = Field(
         default=0, description="How often the task is started again after it failed by itself."

@@ -1,4 +1,4 @@
-"""What all models of the YAML share: strictness about keys, plain texts and numbers, and the way back to YAML.
+"""What all models of the YAML share: strict keys, plain texts and numbers, and the way back to YAML.
 
 A key that is not known is an error, null is the same as not given, numbers may be written as texts (as on a
 command line), and nothing is guessed: `1.10` where a text belongs is refused rather than turned into '1.1'.

@@ -1,8 +1,8 @@
-"""Environment variables and secrets as a command line gives them: `--env`, `--env-file`, `--secret`, `--secret-file`.
+"""Variables as a command line gives them: `--env`, `--env-file`, `--secret`, `--secret-file`.
 
-A file follows the rules that dotenv files share: `NAME=value` lines, `export` before them, comments, single quotes
-(nothing inside is special), double quotes (escapes, `${NAME}`), values over several lines inside quotes. A value
-is never repeated in an error, because it may be a secret.
+A file follows the rules that dotenv files share: `NAME=value` lines, `export` before them, comments, single
+quotes (nothing inside is special), double quotes (escapes, `${NAME}`), values over several lines inside
+quotes. A value is never repeated in an error, because it may be a secret.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where: `aws`, `aws/us-east-1`, `aws/us-east-1/us-east-1a`, `aws/*/us-east-1a`, `kubernetes/<context>`, `local`.
+"""Where: `local`, `kubernetes/<context>`, `aws`, `aws/us-east-1`, `aws/*/us-east-1a`.
 
-Which infras exist is not known here: a third party may add one, and the registry of infras says so when one is
-asked for that does not.
+Which infras exist is not known here: a third party may add one, and the registry of infras says so when one
+is asked for that does not.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Reading YAML so that everything in it has a line, and nothing in it can hurt.
 
-PyYAML's composer gives nodes with marks; this module turns nodes into plain data itself, so that it can refuse
-duplicate keys, tags that make objects, aliases that explode and nesting without end. Differences from PyYAML's
-own constructor, all for the sake of texts that look like something else: dates, times and `22:22` are texts,
-and what stands under `envs`, `secrets` and `labels` is kept as it is written (`1.10` is not 1.1).
+PyYAML's composer gives nodes with marks; this module turns nodes into plain data itself, so that it can
+refuse duplicate keys, tags that make objects, aliases that explode and nesting without end. Differences
+from PyYAML's own constructor, all for the sake of texts that look like something else: dates, times and
+`22:22` are texts, and what stands under `envs`, `secrets` and `labels` is kept as it is written (`1.10` is
+not 1.1).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Document:
     source: Source
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Something in the text that is not taken, with its line (from 1)."""
 
     def __init__(self, message: str, line: int, hint: str | None = None) -> None:
@@ -57,9 +58,7 @@ class _Composer(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
-            raise _Refused(
-                f"is nested deeper than {_MAX_DEPTH} levels", self.peek_event().start_mark.line + 1
-            )
+            raise _RefusedError(f"is nested deeper than {_MAX_DEPTH} levels", self.line + 1)
         try:
             node: yaml.Node | None = super().compose_node(parent, index)
         finally:
@@ -75,15 +74,15 @@ class _Builder:
     key_lines: dict[Path, int] = field(default_factory=dict)
     nodes: int = 0
 
-    def build(self, node: yaml.Node, path: Path = ()) -> Any:
+    def build(self, node: Any, path: Path = ()) -> Any:
         line = node.start_mark.line + 1
         self.nodes += 1
         if self.nodes > _MAX_NODES:
-            raise _Refused(
+            raise _RefusedError(
                 f"the document holds more than {_MAX_NODES} values once aliases are filled in", line
             )
         if len(path) > _MAX_DEPTH:
-            raise _Refused(f"is nested deeper than {_MAX_DEPTH} levels, or holds itself", line)
+            raise _RefusedError(f"is nested deeper than {_MAX_DEPTH} levels, or holds itself", line)
         self.lines[path] = line
         if isinstance(node, yaml.MappingNode):
             self._check_tag(node, {"map", "set"})
@@ -96,7 +95,9 @@ class _Builder:
     @staticmethod
     def _check_tag(node: yaml.Node, allowed: set[str]) -> None:
         if node.tag.removeprefix(_TAG) not in allowed or not node.tag.startswith(_TAG):
-            raise _Refused(f"the tag {quote(node.tag)} is not allowed in a task", node.start_mark.line + 1)
+            raise _RefusedError(
+                f"the tag {quote(node.tag)} is not allowed in a task", node.start_mark.line + 1
+            )
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -104,7 +105,7 @@ class _Builder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise _Refused("a key must be a text, not a list or a mapping", line, _TEMPLATE_HINT)
+                raise _RefusedError("a key must be a text, not a list or a mapping", line, _TEMPLATE_HINT)
             if key_node.tag == f"{_TAG}merge":
                 for key, value in self._merge(value_node, path):
                     merged.setdefault(key, value)
@@ -112,7 +113,7 @@ class _Builder:
             key = _clean(key_node)
             if key in own:
                 first = self.key_lines[*path, key]
-                raise _Refused(
+                raise _RefusedError(
                     f"the key {quote(key)} stands here a second time; the first is on line {first}", line
                 )
             self.key_lines[*path, key] = line
@@ -123,7 +124,7 @@ class _Builder:
         """Give the keys of what `<<` names; the first of several wins."""
         for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(item, yaml.MappingNode):
-                raise _Refused("'<<' needs a mapping, or a list of mappings", node.start_mark.line + 1)
+                raise _RefusedError("'<<' needs a mapping, or a list of mappings", node.start_mark.line + 1)
             inner = _Builder(nodes=self.nodes)
             data = inner.build(item, path)
             self.nodes = inner.nodes
@@ -140,7 +141,7 @@ def _clean(node: yaml.ScalarNode) -> str:
     """Give the text of a scalar, if files, environments and JSON can carry it."""
     value = str(node.value)
     if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        raise _Refused(
+        raise _RefusedError(
             "a text holds a character that cannot be stored (NUL or half a character)", _line(node)
         )
     return value
@@ -170,8 +171,10 @@ def _scalar(node: yaml.ScalarNode, *, as_text: bool) -> Any:
         if ":" in value or (tag == "int" and re.fullmatch(r"[-+]?[\d_]+", value)):
             return value
     if tag in {"int", "float"} and len(value) > _MAX_DIGITS:
-        raise _Refused("a number has more digits than any number a task needs", _line(node))
-    raise _Refused(f"the tag {quote(node.tag)} does not fit the value that it stands before", _line(node))
+        raise _RefusedError("a number has more digits than any number a task needs", _line(node))
+    raise _RefusedError(
+        f"the tag {quote(node.tag)} does not fit the value that it stands before", _line(node)
+    )
 
 
 def _syntax_error(error: yaml.YAMLError) -> tuple[str, int | None, str | None]:
@@ -223,7 +226,7 @@ def load_documents(text: str, file: str | None = None) -> list[Document]:
             data = builder.build(node)
             if data is not None:
                 found.append(Document(data, Source(file, builder.lines, builder.key_lines)))
-    except _Refused as error:
+    except _RefusedError as error:
         raise SpecError(str(error), file=file, line=error.line, hint=error.hint) from None
     except yaml.YAMLError as error:
         message, line, hint = _syntax_error(error)

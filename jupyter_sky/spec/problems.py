@@ -1,8 +1,8 @@
 """Turning whatever is wrong with a task into one sentence with a place in a file.
 
-Validators raise `FieldError`; pydantic collects them; `spec_error` finds the line of the first in the file and
-words it for the person. It must never quote a secret: a text that a secret was substituted into is shown as it
-was written, and what a validator said about such a text is not repeated.
+Validators raise `FieldError`; pydantic collects them; `spec_error` finds the line of the first in the file
+and words it for the person. It must never quote a secret: a text that a secret was substituted into is
+shown as it was written, and what a validator said about such a text is not repeated.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Source:
     key_lines: Mapping[Path, int] = field(default_factory=dict)
 
     def line_of(self, path: Path) -> int | None:
-        """Give the line of the key at `path`, or of the nearest thing around it; None where nothing is known."""
+        """Give the line of the key at `path`, or of the nearest thing around it; None if nothing is known."""
         while True:
             line = self.key_lines.get(path) or self.lines.get(path)
             if line is not None or not path:
@@ -82,7 +82,7 @@ def _as_written(item: str | int) -> str | int:
 
 
 def quote(value: object) -> str:
-    """Show a value of the person's in a message, shortened; what holds a secret is shown as it was written."""
+    """Show a value in a message, shortened; what variables were filled into is shown as it was written."""
     if isinstance(value, SubstitutedStr):
         return quote(value.template)
     if isinstance(value, (str, bytes)):

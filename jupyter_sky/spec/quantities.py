@@ -1,7 +1,7 @@
 """Amounts of CPUs, memory, disk and time, as people write them: '4', '4+', '2x', '64GB', '10m'.
 
-Memory and disk are GiB and GB as clouds speak of them: the unit written behind a number is a power of 1024 of
-the next, and is not told apart between GB and GiB, because no cloud does.
+Memory and disk are GiB and GB as clouds speak of them: the unit written behind a number is a power of 1024
+of the next, and is not told apart between GB and GiB, because no cloud does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keeping secrets out of sight.
 
-A secret's value leaves a task in two ways only: `Task.reveal_secrets()`, and the fields into which the person
-wrote `$NAME`. The latter are `SubstitutedStr`: real texts to whoever uses them, shown as they were written to
-whoever prints them.
+A secret's value leaves a task in two ways only: `Task.reveal_secrets()`, and the fields into which the
+person wrote `$NAME`. The latter are `SubstitutedStr`: real texts to whoever uses them, shown as they were
+written to whoever prints them.
 """
 
 from __future__ import annotations

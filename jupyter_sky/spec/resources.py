@@ -1,12 +1,13 @@
 """What a task needs from a node, and where it may run.
 
-A `Resources` may hold alternatives (`any_of`, `ordered`, several accelerators); `alternatives()` expands them into
-concrete ones, each with at most one accelerator. Which machine fits is the optimizer's business, not ours.
+A `Resources` may hold alternatives (`any_of`, `ordered`, several accelerators); `alternatives()` expands
+them into concrete ones, each with at most one accelerator. Which machine fits is the optimizer's business,
+not ours.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
@@ -17,6 +18,9 @@ from jupyter_sky.spec.infra_path import Infra, InfraPath, check_cloud, check_pla
 from jupyter_sky.spec.ports import Ports, show_ports
 from jupyter_sky.spec.problems import FieldError, quote
 from jupyter_sky.spec.quantities import Cpus, Memory, SizeGb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DISK_TIERS = ("low", "medium", "high", "ultra", "best", "none")
 _MAX_ALTERNATIVES = 200
@@ -77,7 +81,7 @@ class Resources(SpecModel):
     accelerator_choices: AcceleratorsField | None = Field(
         default=None,
         alias="accelerators",
-        description="GPUs or TPUs per node: 'A100:8', {A100: 8, H100: 8} for any, a list in order of preference.",
+        description="GPUs or TPUs per node: 'A100:8', {A100: 8, H100: 8} for any, a list for an order.",
     )
     accelerator_args: AcceleratorArgs | None = Field(default=None, description="Particulars of TPUs.")
     cpus: Cpus | None = Field(
@@ -155,8 +159,9 @@ class Resources(SpecModel):
             given = InfraPath.parse(data["infra"]) if "infra" in data else InfraPath()
             both = given.merged(said)
             if both is None:
+                shown = " and ".join(f"{key}: {quote(value)}" for key, value in older.items())
                 raise FieldError(
-                    f"says {given}, which contradicts {' and '.join(f'{key}: {quote(v)}' for key, v in older.items())}",
+                    f"says {given}, which contradicts {shown}",
                     key="infra",
                     hint="Keep `infra` and leave out `cloud`, `region` and `zone`.",
                 )
@@ -214,8 +219,8 @@ class Resources(SpecModel):
         Returns
         -------
         tuple
-            The alternatives, each with at most one accelerator and no `any_of` or `ordered`; and whether their
-            order is one of preference.
+            The alternatives, each with at most one accelerator and no `any_of` or `ordered`; and whether
+            their order is one of preference.
         """
         ordered = self.ordered is not None
         found: dict[Resources, None] = {}
@@ -224,13 +229,13 @@ class Resources(SpecModel):
             choices = merged.accelerator_choices
             ordered = ordered or bool(choices and choices.ordered)
             for choice in choices.choices if choices else ():
-                found[merged._with(accelerator_choices=Accelerators((choice,)))] = None  # noqa: SLF001 - our own
+                found[merged.copy_with(accelerator_choices=Accelerators((choice,)))] = None
             if choices is None:
                 found[merged] = None
         return list(found), ordered
 
     def _merged(self, change: Resources | None) -> Resources:
-        base = self._with(any_of=None, ordered=None)
+        base = self.copy_with(any_of=None, ordered=None)
         if change is None:
             return base
         changed = {name: getattr(change, name) for name in change.model_fields_set}
@@ -240,10 +245,13 @@ class Resources(SpecModel):
                 change.infra.region or self.infra.region,
                 change.infra.zone or self.infra.zone,
             )
-        return base._with(**changed)
+        return base.copy_with(**changed)
 
-    def _with(self, **changed: Any) -> Resources:
-        """Copy with some fields replaced by values that are known to be good; None unsets a field."""
+    def copy_with(self, **changed: Any) -> Resources:
+        """Copy with some fields replaced by values that are known to be good; None unsets a field.
+
+        Unlike making new resources, nothing is read or checked: the values are those that the fields hold.
+        """
         values = {name: getattr(self, name) for name in self.model_fields_set} | changed
         kept = {name: value for name, value in values.items() if value is not None}
         return type(self).model_construct(
@@ -280,7 +288,8 @@ class Resources(SpecModel):
             have = next((n for known, n in other.accelerators.items() if same_name(known, name)), 0.0)
             if have < count:
                 what = show_accelerator(name, count)
-                return f"it asks for {what} on each node, and a node has {other.accelerator_choices or 'no accelerator'}"
+                found = other.accelerator_choices or "no accelerator"
+                return f"it asks for {what} on each node, and a node has {found}"
         if self.instance_type and other.instance_type and self.instance_type != other.instance_type:
             return f"it asks for {self.instance_type}, and the nodes are {other.instance_type}"
         for what, mine, theirs in (
@@ -311,7 +320,7 @@ def _spot(use_spot: bool) -> str:
     return "spot" if use_spot else "on-demand"
 
 
-def _older_infra(older: dict[str, Any]) -> InfraPath:
+def _older_infra(older: Mapping[Any, Any]) -> InfraPath:
     """Read `cloud`, `region` and `zone`; the first that is wrong is named."""
     found: dict[str, str | None] = {}
     for key, value in older.items():

@@ -1,7 +1,8 @@
 """The JSON Schema (draft 2020-12) of a task's YAML, for editors and for other programs.
 
-It is made from the models, so it cannot say anything else than they do. Short forms are added where validators
-expand them, older keys where they are turned into today's, and texts with `$NAME` where variables are filled in.
+It is made from the models, so it cannot say anything else than they do. Short forms are added where
+validators expand them, older keys where they are turned into today's, and texts with `$NAME` where
+variables are filled in.
 """
 
 from __future__ import annotations

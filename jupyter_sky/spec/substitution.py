@@ -1,7 +1,8 @@
 """Filling `$NAME` and `${NAME}` in, from a task's `envs` and `secrets`.
 
-It is done in `service`, `resources.image_id`, `file_mounts` and `workdir` only: `setup` and `run` are scripts, in
-which the shell does it. A name that the task does not know is left as it is (`$HOME/data` is the node's business).
+It is done in `service`, `resources.image_id`, `file_mounts` and `workdir` only: `setup` and `run` are
+scripts, in which the shell does it. A name that the task does not know is left as it is (`$HOME/data` is
+the node's business).
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """`Task`: what people write, hold and change.
 
-A task keeps its configuration as it was written, with `$NAME` in it, beside the checked model with variables
-filled in. What is shown, stored or sent comes from the former, so that a secret cannot leave with it; what is run
-comes from the latter.
+A task keeps its configuration as it was written, with `$NAME` in it, beside the checked model with
+variables filled in. What is shown, stored or sent comes from the former, so that a secret cannot leave with
+it; what is run comes from the latter.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -25,6 +24,7 @@ from jupyter_sky.spec.substitution import substitute
 from jupyter_sky.spec.variables import merge_variables
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from jupyter_sky.spec.config_overrides import ConfigOverrides
@@ -154,7 +154,7 @@ class Task:
         """Make a task of plain data, such as `to_yaml_config` gives."""
         if not isinstance(config, dict):
             raise SpecError(f"a task is a mapping, not {kind_of(config)}")
-        return cls.__new__(cls)._set(_variables_apart(config), Source(), env, secrets)
+        return cls._make(_variables_apart(config), Source(), env, secrets)
 
     @classmethod
     def from_document(
@@ -171,7 +171,17 @@ class Task:
                 f"a task is a mapping ('key: value' lines), not {kind_of(document.data)}",
                 hint="Begin with 'run: |'.",
             )
-        return cls.__new__(cls)._set(document.data, document.source, env, secrets)
+        return cls._make(document.data, document.source, env, secrets)
+
+    @classmethod
+    def _make(
+        cls,
+        config: dict[str, Any],
+        source: Source,
+        env: Mapping[str, Any] | None,
+        secrets: Mapping[str, Any] | None,
+    ) -> Self:
+        return cls._set(cls.__new__(cls), config, source, env, secrets)
 
     def _set(
         self,
@@ -298,8 +308,8 @@ class Task:
         Parameters
         ----------
         redact
-            Whether secrets are given as `<redacted>`, which counts as not given when it is read again. Variables
-            are not filled in either way, so no other field holds a secret.
+            Whether secrets are given as `<redacted>`, which counts as not given when it is read again.
+            Variables are not filled in either way, so no other field holds a secret.
         """
         config = copy.deepcopy(self._config)
         if self._envs:
@@ -345,7 +355,7 @@ class Task:
                 config[field] = override_value(TaskModel, field, value)
         if resources:
             config["resources"] = override_resources(config.get("resources") or {}, resources)
-        return type(self).__new__(type(self))._set(config, self._source, env, secrets)
+        return self._make(config, self._source, env, secrets)
 
     def set_resources(self, resources: Any) -> Self:
         """Put other resources in place: a `Resources`, a mapping, a list or a set of them."""
@@ -381,8 +391,10 @@ class Task:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Task):
             return NotImplemented
-        mine, theirs = ((one._model, one._envs, one.reveal_secrets()) for one in (self, other))
-        return mine == theirs
+        return self._compared() == other._compared()
+
+    def _compared(self) -> tuple[Any, ...]:
+        return self._model, self._envs, self.reveal_secrets()
 
     __hash__ = None  # type: ignore[assignment]  # a task can be changed
 

@@ -1,4 +1,4 @@
-"""The `envs` and `secrets` of a task: what the file gives, what the command line gives, and what is missing."""
+"""The `envs` and `secrets` of a task: what its file gives, what the command line gives, what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Section = Literal["envs", "secrets"]
-_OPTION = {"envs": "--env", "secrets": "--secret"}
+_OPTION: dict[Section, str] = {"envs": "--env", "secrets": "--secret"}
 
 
 def _value(section: Section, name: str, value: Any, source: Source) -> str | None:
@@ -74,8 +74,9 @@ def merge_variables(
         name: value for name, value in added_env.items() if name in own["secrets"] and name not in secrets
     }
     all_envs = {name: value for name, value in (own["envs"] | added_env).items() if name not in all_secrets}
-    found: dict[str, dict[str, str]] = {}
-    for section, merged in (("envs", all_envs), ("secrets", all_secrets)):
+    found: dict[Section, dict[str, str]] = {}
+    merged_sections: dict[Section, dict[str, str | None]] = {"envs": all_envs, "secrets": all_secrets}
+    for section, merged in merged_sections.items():
         found[section] = {name: value for name, value in merged.items() if value is not None}
         missing = [name for name, value in merged.items() if value is None]
         if missing:
