@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_sky.errors import SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 SKYIGNORE = ".skyignore"
 GITIGNORE = ".gitignore"
@@ -46,8 +46,8 @@ class _File:
         self._any = re.compile("|".join(f"(?:{text})" for text in texts)) if texts else None
 
     def decide(self, path: str) -> bool | None:
-        """Say whether the last pattern that matches ignores the path (a folder ends in a slash); None: none
-        matches.""" if self._any is None or not self._any.match(path):
+        """Say whether the last matching pattern ignores the path (a folder ends in a slash), or None."""
+        if self._any is None or not self._any.match(path):
             return None
         for regex, include in self._patterns:
             match = regex.match(path)
@@ -114,7 +114,7 @@ def _read(path: Path) -> list[str] | None:
     """Read a rule file as lines; None where there is none. git too does not follow a link to one."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
+        with os.fdopen(fd, "rb") as file:
             data = file.read(_MAX_LENGTH)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
