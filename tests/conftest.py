@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -103,10 +104,7 @@ def _homes() -> Iterator[Path]:
 def _nothing_is_left(_homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Look, when all is done, for any process of any test."""
     yield
-    with contextlib.suppress(ImportError):
-        from jupyter_sky.link import pool
-
-        pool.close_all()
+    _close_links()
     _assert_no_processes(_homes, tmp_path_factory.getbasetemp().resolve())
 
 
@@ -120,6 +118,7 @@ def sky_home(_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("JUPYTER_SKY_HOME", str(home))
     if (home / "state.db").exists():
         _take_down_everything()
+    _close_links()
     _assert_no_processes(home)
     left = sorted(path.name for path in (home / "local").glob("*"))
     shutil.rmtree(home, ignore_errors=True)
@@ -129,7 +128,6 @@ def sky_home(_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _take_down_everything() -> None:
     """Cancel every operation and take down every cluster, the way a person would."""
     from jupyter_sky.flows import lifecycle, operations
-    from jupyter_sky.link import pool
     from jupyter_sky.state import State
 
     for operation in operations.listing(active=True):
@@ -138,7 +136,14 @@ def _take_down_everything() -> None:
     names = [record.name for record in State.open().clusters.list()]
     if names:
         lifecycle.down(names, purge=True)
-    pool.close_all()
+
+
+def _close_links() -> None:
+    """Close the links of this process, each of which holds a relay; they would be closed at its exit."""
+    if "jupyter_sky.link.pool" in sys.modules:
+        from jupyter_sky.link import pool, portal
+
+        portal.run(pool._POOL.close_all)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
