@@ -82,7 +82,7 @@ def operations(_: click.Context, __: click.Parameter, incomplete: str) -> list[C
 
         return [
             CompletionItem(row.id[:SHORT_ID], help=f"{row.kind} of {row.target} {row.status.value}")
-            for row in flow.listing(active=False)
+            for row in flow.listing(active=None)
             if row.id.startswith(incomplete)
         ]
 

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from jupyter_sky.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -197,9 +195,5 @@ def environment(options: Sequence[str], files: Sequence[str], what: str) -> dict
     values: dict[str, str] = {}
     for file in files:
         values.update(parse_env_file(file))
-    for option in options:
-        values.update([parse_env_option(option)])
-    for name in values:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise click.UsageError(f"{name!r} cannot be the name of {what}: letters, digits and _ only.")
+    values.update(parse_env_option(option, what=what) for option in options)
     return values

@@ -48,8 +48,11 @@ class SkyGroup(click.Group):
         """Give the names in the order of help."""
         return [name for name, entry in self.entries.items() if not entry.hidden]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -
-    click's protocol
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's protocol
+        cmd_name: str,
+    ) -> click.Command | None:
         """Import a command."""
         entry = self.entries.get(cmd_name)
         if entry is None:

@@ -12,7 +12,6 @@ import click
 
 from jupyter_sky.cli import complete
 from jupyter_sky.cli.face import Face
-from jupyter_sky.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-pass_face = click.make_pass_decorator(Face)
+#: Gives a command the face of whoever typed it, as its first argument.
+pass_face = click.pass_obj
 
 
 def _choose_output(ctx: click.Context, _: click.Parameter, value: str) -> None:
-    face = ctx.find_object(Face)
-    if face is not None:
-        face.output = value
+    if isinstance(ctx.obj, Face):
+        ctx.obj.output = value
 
 
 def output(function: F) -> F:
@@ -162,13 +161,8 @@ def build_task(face: Face, entrypoint: tuple[str, ...], given: dict[str, Any]) -
     """Give the task that the words, the cell and the options describe together."""
     from jupyter_sky.cli.entrypoint import environment, task_of
 
-    if given["infra"] and any(given[key] for key in ("cloud", "region", "zone")):
-        raise UsageError(
-            "--infra says where already, so --cloud, --region and --zone cannot.",
-            hint="Write it all as --infra CLOUD/REGION/ZONE.",
-        )
-    env = environment(given["env"], given["env_file"], "a variable")
-    secrets = environment(given["secret"], given["secret_file"], "a secret")
+    env = environment(given["env"], given["env_file"], "--env")
+    secrets = environment(given["secret"], given["secret_file"], "--secret")
     task = task_of(entrypoint, cell=face.cell, env=env, secrets=secrets)
     resources = {key: given[key] for key in _RESOURCES if given[key] is not None}
     if given["gpus"] is not None:

@@ -200,7 +200,8 @@ def job_status(cluster_name: str, job_ids: Sequence[int] | None = None) -> dict[
     """Give the state of jobs by their ids; of the latest job where none are given."""
     from jupyter_sky.flows import jobs as flow
 
-    chosen = [flow.get(cluster_name, job_id) for job_id in (job_ids or [None])]
+    wanted: list[int | None] = [*job_ids] if job_ids else [None]
+    chosen = [flow.get(cluster_name, job_id) for job_id in wanted]
     return {job.id: job.status for job in chosen}
 
 
@@ -264,8 +265,11 @@ def download_logs(
     return flow.download(cluster_name, job_ids, Path(local_dir) if local_dir is not None else None)
 
 
-def cancel(cluster_name: str, all: bool = False, job_ids: Sequence[int] | None = None) -> list[int]:  #
-noqa: A002 - SkyPilot's name
+def cancel(
+    cluster_name: str,
+    all: bool = False,  # noqa: A002 - SkyPilot's name
+    job_ids: Sequence[int] | None = None,
+) -> list[int]:
     """Cancel jobs and give the ids of those that were still waiting or running."""
     from jupyter_sky.flows import jobs as flow
 
@@ -350,7 +354,7 @@ def check(infra_list: Sequence[str] | None = None) -> Listing[InfraCheck]:
 
 
 def list_accelerators(infra_list: Sequence[str] | None = None) -> Listing[dict[str, Any]]:
-    """List the GPUs of the enabled infras: how many a node may have, how many there are, how many are free."""
+    """List the GPUs of the enabled infras: how many a node may have, there are, and are free."""
     from jupyter_sky.flows import check as flow
     from jupyter_sky.sdk import views
 

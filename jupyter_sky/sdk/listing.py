@@ -10,12 +10,9 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from jupyter_sky.sdk.text import Align, table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 T = TypeVar("T")
 
@@ -96,9 +93,9 @@ class Listing(list[T]):
         """Give the rows as JSON objects, with every field and not only those the table shows."""
         return [to_dict(row) for row in self]
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self) -> Any:
         """Give the rows as a pandas DataFrame; `pd.DataFrame(listing)` does the same."""
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped] # optional, and its types are a package of their own
 
         return pd.DataFrame(self.to_dicts())
 

@@ -21,13 +21,14 @@ class TaskCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words; an unknown option behind a command was probably meant for that command."""
+        typed = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            before = args[: args.index(error.option_name)] if error.option_name in args else []
-            if "--" not in args and any(not word.startswith("-") for word in before):
-                error.message += " If it is for the command you run, write -- before that command."
-            raise
+            if error.possibilities or "--" in typed:
+                raise
+            message = f"{error.message} If it is for the command you run, write -- before that command."
+            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
 
 
 @click.command(cls=TaskCommand)

@@ -31,7 +31,7 @@ def _find(beginning: str) -> OperationRecord:
     """Give the operation whose id begins so."""
     from jupyter_sky.flows import operations as flow
 
-    found = [row for row in flow.listing(active=False) if row.id.startswith(beginning.lower())]
+    found = [row for row in flow.listing(active=None) if row.id.startswith(beginning.lower())]
     if len(found) == 1:
         return found[0]
     if found:
@@ -53,7 +53,7 @@ def list_(_: Face, /, *, everything: bool) -> Listing[OperationRecord]:
     from jupyter_sky.flows import operations as flow
     from jupyter_sky.sdk import views
 
-    return views.operations(flow.listing(active=not everything))
+    return views.operations(flow.listing(active=None if everything else True))
 
 
 @click.command()
@@ -97,10 +97,11 @@ def cancel(face: Face, /, *, operation: str, yes: bool) -> None:
 @options.pass_face
 def log(_: Face, /, *, operation: str) -> Document:
     """Show what an operation said so far."""
-    from jupyter_sky.flows import operations as flow
+    from jupyter_sky.flows.operations.folder import OperationFolder
+    from jupyter_sky.flows.operations.journal import JournalReader
 
     lines = []
-    for event in flow.replay(_find(operation).id):
+    for event in JournalReader(OperationFolder(_find(operation).id).journal).read():
         if event.kind == "phase":
             detail = event.data.get("detail")
             lines.append(f"{event.text}: {detail}" if detail else event.text)
