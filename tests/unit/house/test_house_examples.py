@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -57,3 +59,36 @@ def test_files_that_examples_name_are_there() -> None:
     texts = [path.read_text() for path in [*YAMLS, EXAMPLES / "quickstart.ipynb"]]
     named = {name for text in texts for name in re.findall(r"(?<![\w/.])[\w-]+\.(?:py|yaml)\b", text)}
     assert not {name for name in named if not (EXAMPLES / name).exists()} - {"run_qa.py"}
+
+
+def dry_run(name: str) -> subprocess.CompletedProcess[str]:
+    """Plan an example as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "jupyter_sky", "launch", "--dryrun", name],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["train_digits.yaml", "gang.yaml", "multi_resources.yaml"])
+def test_a_dry_run_shows_where_it_would_run(name: str, sky_home: Path) -> None:
+    planned = dry_run(name)
+    assert planned.returncode == 0, planned.stderr
+    assert "Considered resources" in planned.stdout
+    assert "local" in planned.stdout
+    assert not (sky_home / "local").exists(), "a dry run makes nothing"
+
+
+@pytest.mark.parametrize("name", ["bert.yaml", "vllm.yaml"])
+def test_a_dry_run_says_why_a_place_cannot(name: str, sky_home: Path) -> None:
+    planned = dry_run(name)
+    if planned.returncode == 0:  # this machine has what it asks for
+        assert "Considered resources" in planned.stdout
+    else:
+        assert planned.returncode == 3
+        assert "\n  local: " in planned.stderr
+        assert "hint:" in planned.stderr
+        assert "Traceback" not in planned.stderr
