@@ -75,6 +75,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
+        self.inode = 0  # with no connection open, another file may get the same number
         self._engine.dispose()
 
     def _create(self) -> None:
@@ -100,6 +101,8 @@ class Database:
                         connection.execute(tables.version.insert().values(version_num=tables.HEAD))
             finally:
                 engine.dispose()
+            for side in ("-wal", "-shm"):  # of a database that was moved away: it must not flow into this one
+                self.file.with_name(self.file.name + side).unlink(missing_ok=True)
             draft.rename(self.file)
 
     def _version(self) -> str:
@@ -134,6 +137,8 @@ class Database:
         try:
             yield
         except exc.DBAPIError as error:
+            raise _explain(error.orig, self.file) from error
+        except sqlite3.Error as error:
             raise _explain(error, self.file) from error
         except json.JSONDecodeError as error:
             raise _damaged(self.file, str(error)) from error
@@ -186,19 +191,19 @@ _UNUSABLE: dict[int, tuple[str, str]] = {
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
-def _explain(error: exc.DBAPIError, file: Path) -> StateError:
+def _explain(error: BaseException | None, file: Path) -> StateError:
     """Give the error a person can act on; the driver's own words stay in it."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    code = getattr(error, "sqlite_errorcode", None)
     primary: Any = code & 0xFF if isinstance(code, int) else None
     if primary in _DAMAGED:
-        return _damaged(file, str(error.orig))
+        return _damaged(file, str(error))
     said, hint = _UNUSABLE.get(primary, ("refused a request", "Run the command again."))
-    return StateError(f"The state database {file} {said} ({error.orig}).", hint=hint)
+    return StateError(f"The state database {file} {said} ({error}).", hint=hint)
 
 
 def _damaged(file: Path, said: str) -> StateError:
     return StateError(
         f"The state database {file} is damaged ({said}).",
-        hint=f"Move it away with: mv {file} {file}.damaged — then run `jupyter-sky status --refresh`, "
-        "which finds the clusters that are still running.",
+        hint=f"Move it away with: mkdir {file.parent}/damaged && mv {file}* {file.parent}/damaged/ — then "
+        "run `jupyter-sky status --refresh`, which finds the clusters that are still running.",
     )
