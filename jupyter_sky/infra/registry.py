@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from jupyter_sky.errors import InfraDisabledError, InfraError
@@ -76,6 +75,8 @@ def enabled_infras(names: list[str] | None = None) -> list[Infra]:
 
 
 def _plugins() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

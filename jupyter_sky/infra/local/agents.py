@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from jupyter_sky.errors import InfraError
 from jupyter_sky.infra.local.environment import node_environment
 from jupyter_sky.infra.local.layout import read_json
-from jupyter_sky.infra.local.truth import is_alive
+from jupyter_sky.infra.local.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +58,10 @@ def start(nodes: Sequence[NodeFolder], bundle: Path, report: Reporter) -> None:
     starting = {node: _spawn(node, bundle) for node in nodes}
     try:
         while starting:
+            truth = Truth()
             for node, launcher in list(starting.items()):
                 code = launcher.poll()
-                if is_alive(read_json(node.ready)):
+                if truth.serves(read_json(node.ready)):
                     launcher.wait()
                     del starting[node]
                     report.progress(len(nodes) - len(starting), len(nodes), "nodes")
@@ -95,7 +96,7 @@ def shut_down(bundle: Path, folder: ClusterFolder, num_nodes: int) -> None:
     """
     for rank in range(num_nodes):
         node = folder.node(rank)
-        if is_alive(read_json(node.ready)):
+        if Truth().serves(read_json(node.ready)):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(
                     command(bundle, "stop", node.path),

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-#: Set on every process of a node; its value begins with the cluster's id.
-MARKER = "JUPYTER_SKY_NODE_ID"
+from jupyter_sky.agent.node import NODE_MARK
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -46,7 +45,7 @@ def node_environment(node_id: str, home: Path) -> dict[str, str]:
         **kept,
         "PATH": _search_path(),
         "HOME": str(home),
-        MARKER: node_id,
+        NODE_MARK: node_id,
     }
 
 

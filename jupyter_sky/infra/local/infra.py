@@ -22,7 +22,7 @@ from jupyter_sky.infra.base import (
     NodeStatus,
     Offer,
 )
-from jupyter_sky.infra.local import agents, processes
+from jupyter_sky.infra.local import processes
 from jupyter_sky.infra.local.layout import (
     ClusterFile,
     ClusterFolder,
@@ -31,7 +31,7 @@ from jupyter_sky.infra.local.layout import (
     remove_tree,
     write_json,
 )
-from jupyter_sky.infra.local.truth import cluster_truth, node_truth
+from jupyter_sky.infra.local.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,9 +149,9 @@ class LocalInfra(Infra):
 
     def query(self, handles: Sequence[ClusterHandle]) -> dict[str, list[NodeStatus]]:
         """Tell the truth from files and the process table, without starting a process (on Linux)."""
-        local = self._local
+        local, truth = self._local, Truth()
         return {
-            handle.cluster_id: cluster_truth(
+            handle.cluster_id: truth.of_cluster(
                 ClusterFolder(local, handle.cluster_id), len(handle.nodes) or handle.data["num_nodes"]
             )
             for handle in handles
@@ -159,12 +159,15 @@ class LocalInfra(Infra):
 
     def stop(self, handle: ClusterHandle, report: Reporter) -> None:
         """Cancel the jobs, end every process and keep the files; GPUs are free for others meanwhile."""
+        from jupyter_sky.infra.local import agents
+
         folder, content = self._existing(handle)
         report.log("cancelling its jobs and ending its agents")
         agents.shut_down(self._bundle(), folder, content.num_nodes)
         self._end_processes(folder)
+        truth = Truth()
         for rank in range(content.num_nodes):
-            if node_truth(folder.node(rank), rank).state is not NodeState.STOPPED:
+            if truth.of_node(folder.node(rank), rank).state is not NodeState.STOPPED:
                 write_json(folder.node(rank).ended, {"reason": "stop", "at": time.time()})
         self._allocations().release(folder.cluster_id, only_gpus=True)
 
@@ -200,6 +203,7 @@ class LocalInfra(Infra):
 
     def carrier(self, handle: ClusterHandle) -> Carrier:
         """Give the way to run a relay next to the head's agent: a child process with pipes."""
+        from jupyter_sky.infra.local import agents
         from jupyter_sky.link.carriers import LocalCarrier
 
         root = ClusterFolder(self._local, handle.cluster_id).node(0).path
@@ -254,15 +258,14 @@ class LocalInfra(Infra):
 
     def _bring_up(self, folder: ClusterFolder, content: ClusterFile, report: Reporter) -> ClusterHandle:
         """Give a cluster all it needs and every node an agent that answers; what is there already is kept."""
-        from jupyter_sky.infra.local import sandbox
+        from jupyter_sky.infra.local import agents, sandbox
 
         machine_gpus, holding = self._take(folder, content)
         if not content.prepared:
             sandbox.make_sandboxes(folder, content, holding)
+        truth = Truth()
         lost = [
-            rank
-            for rank in range(content.num_nodes)
-            if node_truth(folder.node(rank), rank) != NodeStatus(rank, NodeState.RUNNING)
+            rank for rank in range(content.num_nodes) if not truth.serves(read_json(folder.node(rank).ready))
         ]
         for rank in lost:
             sandbox.write_node_config(folder, content, holding, machine_gpus, rank)
@@ -307,7 +310,7 @@ class LocalInfra(Infra):
         content = folder.read()
         if content is None:
             return not folder.path.exists()
-        states = {node.state for node in cluster_truth(folder, content.num_nodes)}
+        states = {node.state for node in Truth().of_cluster(folder, content.num_nodes)}
         return content.prepared and not states & {NodeState.RUNNING, NodeState.STARTING}
 
     def _handle(self, folder: ClusterFolder, content: ClusterFile, holding: Holding | None) -> ClusterHandle:

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import TYPE_CHECKING
 
 from jupyter_sky.agent import process
-from jupyter_sky.infra.local.environment import MARKER
+from jupyter_sky.agent.node import NODE_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: The id of this boot of the machine; it cannot change while we run.
 boot_id = functools.cache(process.boot_id)
@@ -29,13 +33,23 @@ def of_cluster(cluster_id: str) -> set[int]:
     for found in process.snapshot():
         if found.zombie:
             continue
-        node_id = (process.environ(found.pid) or {}).get(MARKER)
+        node_id = (process.environ(found.pid) or {}).get(NODE_MARK)
         if node_id is None:
             may_follow.append(found)
         elif node_id.rpartition("-")[0] == cluster_id:
             may_follow.append(found)
             own.add(found.pid)
     return (own | process.descendants(may_follow, own)) - {os.getpid()}
+
+
+def look() -> Callable[[int], str | None]:
+    """Give a way to ask when the process of an id was started (None: it has ended), for many at once.
+
+    Linux answers each from `/proc`; elsewhere all answers come from one run of `ps`.
+    """
+    if process.LINUX:
+        return process.identity
+    return {found.pid: found.start_time for found in process.snapshot() if not found.zombie}.get
 
 
 def end_all(cluster_id: str, *, grace: float) -> set[int]:

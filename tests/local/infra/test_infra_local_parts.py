@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_sky.agent.node import NODE_MARK
 from jupyter_sky.errors import InfraError
 from jupyter_sky.infra.base import Offer, Rejection
 from jupyter_sky.infra.local import facts
 from jupyter_sky.infra.local.allocations import Allocations, Holding
-from jupyter_sky.infra.local.environment import MARKER, node_environment
+from jupyter_sky.infra.local.environment import node_environment
 from jupyter_sky.infra.local.facts import Gpu, Machine, short_gpu_name
 from jupyter_sky.infra.local.layout import ClusterFolder, read_json, remove_tree, write_json
 from jupyter_sky.infra.local.offers import offer_or_rejection
@@ -134,7 +135,7 @@ def test_an_agent_is_given_nothing_of_the_callers_secrets(
     assert given["http_proxy"] == "http://proxy:3128"
     assert given["LC_ALL"] == "C.UTF-8"
     assert given["HOME"] == str(tmp_path)
-    assert given[MARKER] == "id-0"
+    assert given[NODE_MARK] == "id-0"
     assert given["PATH"].split(":")[0] == str(Path(sys.executable).parent)
 
 
