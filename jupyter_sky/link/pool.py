@@ -81,3 +81,8 @@ def forget(key: str) -> None:
         link = _POOL.links.pop(key, None)
         if link is not None:
             portal.run(link.close)
+
+
+def close_all() -> None:
+    """Close every link of this process."""
+    portal.run(_POOL.close_all)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.errors import (
@@ -29,24 +29,28 @@ class Outcome:
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
 
+    #: seconds since the epoch
+    at: float = field(default_factory=time.time)
+
     def event(self) -> Event:
         """Give the last line of the journal."""
-        return Event("end", self.status.value, asdict(self))
+        data = {"status": self.status.value, "result": self.result, "error": self.error}
+        return Event("end", self.status.value, data, self.at)
 
     def columns(self) -> dict[str, Any]:
         """Give what the row says from now on."""
-        return {**asdict(self), "ended_at": time.time()}
+        return {"status": self.status, "result": self.result, "error": self.error, "ended_at": self.at}
 
     @classmethod
     def of_event(cls, event: Event) -> Outcome:
         """Read back what `event` gave."""
         data = event.data
-        return cls(OperationStatus(data["status"]), data["result"], data["error"])
+        return cls(OperationStatus(data["status"]), data["result"], data["error"], event.at)
 
     @classmethod
     def of_record(cls, record: OperationRecord) -> Outcome:
         """Give the end that a row tells of."""
-        return cls(record.status, record.result, record.error)
+        return cls(record.status, record.result, record.error, record.ended_at or time.time())
 
     def result_or_raise(self) -> dict[str, Any]:
         """Give the result, or raise what kept the operation from having one."""

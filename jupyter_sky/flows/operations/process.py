@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jupyter_sky.errors import OperationCancelledError, SkyError
@@ -97,7 +98,7 @@ def main(operation_id: str, lock: int) -> None:
     else:
         with context.beating():
             end = _work(record, secrets, context, cancellation, folder)
-    end = Outcome(end.status, redactor.data(end.result), redactor.data(end.error))
+    end = replace(end, result=redactor.data(end.result), error=redactor.data(end.error))
     _record_end(record, state, journal, end)
     for stream in streams:
         stream.finish()

@@ -1,0 +1,292 @@
+"""Finding a cluster and talking to it: the record, its infra, its truth and its link.
+
+Every flow that needs a cluster comes through here, so that there is one place where a database row meets what
+really exists. It knows nothing of tasks or jobs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jupyter_sky.errors import (
+    ClusterNotFoundError,
+    ClusterNotUpError,
+    InfraError,
+    LinkError,
+    UsageError,
+)
+from jupyter_sky.events import SilentReporter
+from jupyter_sky.infra.base import ClusterHandle, NodeState
+from jupyter_sky.infra.registry import get_infra
+from jupyter_sky.link import pool, portal
+from jupyter_sky.names import check_name
+from jupyter_sky.state import ClusterStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Sequence
+
+    from jupyter_sky.infra.base import Infra, NodeStatus
+    from jupyter_sky.link.link import Link
+    from jupyter_sky.state import ClusterRecord
+
+T = TypeVar("T")
+
+#: Seconds that a quick question to an agent may take.
+CALL_TIMEOUT = 30.0
+
+
+def handle_of(record: ClusterRecord) -> ClusterHandle:
+    """Give the infra's own handle of a cluster."""
+    return ClusterHandle.from_dict(record.handle)
+
+
+def infra_of(record: ClusterRecord) -> Infra:
+    """Give the infra that holds a cluster."""
+    return get_infra(record.handle["infra"])
+
+
+def require(name: str) -> ClusterRecord:
+    """Give the record of a cluster as the database has it, or say that there is none."""
+    check_name(name)
+    record = State.open().clusters.get(name)
+    if record is None:
+        raise unknown_cluster(name)
+    return record
+
+
+def unknown_cluster(name: str) -> ClusterNotFoundError:
+    """Make the error for a cluster that is not there, naming the one that was probably meant."""
+    names = [record.name for record in State.open().clusters.list()]
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        hint = f"Did you mean {near[0]!r}? `jupyter sky status` lists your clusters."
+    elif names:
+        hint = "`jupyter sky status` lists your clusters."
+    else:
+        hint = f"You have no clusters; `jupyter sky launch -c {name} …` makes one."
+    return ClusterNotFoundError(f"There is no cluster {name!r}.", hint=hint)
+
+
+def select(patterns: Iterable[str], *, all_clusters: bool = False) -> list[ClusterRecord]:
+    """Give the clusters that names or shell patterns (`train-*`) mean, in the order of their names.
+
+    A plain name that is unknown is an error; a pattern that matches nothing is one too.
+    """
+    records = {record.name: record for record in State.open().clusters.list()}
+    if all_clusters:
+        return list(records.values())
+    chosen: dict[str, ClusterRecord] = {}
+    patterns = list(patterns)
+    if not patterns:
+        raise UsageError("No cluster was named.", hint="Give one or more names or patterns, or --all.")
+    for pattern in patterns:
+        if any(mark in pattern for mark in "*?["):
+            found = fnmatch.filter(records, pattern)
+            if not found:
+                raise ClusterNotFoundError(
+                    f"No cluster's name matches {pattern!r}.",
+                    hint="`jupyter sky status` lists your clusters.",
+                )
+        else:
+            check_name(pattern)
+            if pattern not in records:
+                raise unknown_cluster(pattern)
+            found = [pattern]
+        chosen.update((name, records[name]) for name in found)
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def reconcile(
+    records: Sequence[ClusterRecord], *, ask_all: bool = False, busy: Container[str] | None = None
+) -> list[ClusterRecord]:
+    """Make the database say what is really there, and give the clusters that still exist.
+
+    Infras whose `query` is cheap are always asked, the others only with `ask_all`. A cluster that a living
+    operation works on (`busy`, looked up where None) is left to that operation.
+    """
+    if busy is None:
+        busy = busy_targets()
+    by_infra: dict[str, list[ClusterRecord]] = {}
+    for record in records:
+        if record.name not in busy:
+            by_infra.setdefault(record.handle["infra"], []).append(record)
+    truth: dict[str, list[NodeStatus]] = {}
+    unreachable: dict[str, str] = {}
+    for infra_name, members in by_infra.items():
+        try:
+            infra = get_infra(infra_name)
+            if ask_all or infra.query_is_cheap:
+                truth.update(infra.query([handle_of(record) for record in members]))
+        except InfraError as error:
+            unreachable.update((record.id, str(error)) for record in members)
+    kept = []
+    for record in records:
+        now: ClusterRecord | None = record
+        if record.id in truth:
+            now = _apply(record, truth[record.id])
+        elif record.id in unreachable:
+            now = _note(record, f"could not be asked: {unreachable[record.id]}")
+        if now is not None:
+            kept.append(now)
+    return kept
+
+
+def reconcile_locked(record: ClusterRecord) -> ClusterRecord | None:
+    """Reconcile one cluster whose lock the caller holds; None where it is gone."""
+    found = reconcile([record], ask_all=True, busy=())
+    return found[0] if found else None
+
+
+def busy_targets() -> dict[str, str]:
+    """Give the clusters that living operations work on, with the operation's id."""
+    from jupyter_sky.flows import operations
+
+    return {op.target: op.id for op in operations.listing(active=True)}
+
+
+def _note(record: ClusterRecord, note: str | None) -> ClusterRecord:
+    if record.note == note:
+        return record
+    return State.open().clusters.update(record.name, note=note)
+
+
+def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | None:
+    """Write what an infra said about one cluster; None where the cluster is gone."""
+    clusters = State.open().clusters
+    states = {node.state for node in nodes} or {NodeState.GONE}
+    ended_at = max((node.ended_at for node in nodes if node.ended_at is not None), default=None)
+    reason = next((node.reason for node in nodes if node.reason), "")
+    if states == {NodeState.GONE}:
+        if record.status is ClusterStatus.INIT and record.launched_at is None:
+            return _note(record, record.note or "its launch did not finish; launch it again or take it down")
+        infra_of(record).terminate(handle_of(record), SilentReporter())
+        clusters.close_interval(record.id, ended_at or time.time())
+        clusters.remove(record.name, ended_at=ended_at)
+        pool.forget(record.id)
+        return None
+    if states == {NodeState.RUNNING}:
+        note = "its agent ended; the next command starts it again" if reason == "agent_lost" else None
+        if record.status is ClusterStatus.INIT:
+            return _note(record, record.note)
+        wanted = ClusterStatus.AUTOSTOPPING if reason == "autostopping" else ClusterStatus.UP
+        if record.status is not wanted or record.note != note:
+            if record.status is ClusterStatus.STOPPED:
+                clusters.open_interval(record.id, time.time())
+            record = clusters.update(record.name, status=wanted, note=note)
+        return record
+    if NodeState.RUNNING not in states and NodeState.STARTING not in states:
+        note = f"stopped: {reason}" if reason and reason != "stop" else None
+        if record.status is not ClusterStatus.STOPPED or record.note != note:
+            clusters.close_interval(record.id, ended_at or time.time())
+            record = clusters.update(record.name, status=ClusterStatus.STOPPED, note=note)
+            pool.forget(record.id)
+        return record
+    lost = [
+        f"{node.rank} ({node.reason or node.state.value})"
+        for node in nodes
+        if node.state is not NodeState.RUNNING
+    ]
+    note = f"node {', '.join(lost)} is not running; start the cluster again or take it down"
+    if record.status is not ClusterStatus.INIT or record.note != note:
+        record = clusters.update(record.name, status=ClusterStatus.INIT, note=note)
+    return record
+
+
+def require_up(name: str) -> ClusterRecord:
+    """Give a cluster that is UP and whose agents live, or say why it is not and what to type.
+
+    An agent that died while its node lives is started again here; its jobs went on meanwhile.
+    """
+    found = reconcile([require(name)])
+    if not found:
+        raise ClusterNotFoundError(
+            f"Cluster {name!r} is gone: it was taken down on its infra.", hint="Launch it again."
+        )
+    record = found[0]
+    if record.status in {ClusterStatus.UP, ClusterStatus.AUTOSTOPPING}:
+        return heal(record)
+    operation = busy_targets().get(name)
+    if operation:
+        hint = f"An operation works on it: `jupyter sky ops attach {operation}` shows how far it is."
+    elif record.status is ClusterStatus.STOPPED:
+        hint = f"`jupyter sky start {name}` starts it."
+    else:
+        hint = f"`jupyter sky launch -c {name} …` finishes its launch, `jupyter sky down {name}` removes it."
+    note = f" ({record.note})" if record.note else ""
+    raise ClusterNotUpError(f"Cluster {name!r} is {record.status.value}, not UP{note}.", hint=hint)
+
+
+def heal(record: ClusterRecord) -> ClusterRecord:
+    """Start the agents of a running cluster again where they died."""
+    if not _agent_lost(record):
+        return record
+    from jupyter_sky.flows import operations
+
+    with operations.cluster_lock(record.name):
+        return heal_locked(record)
+
+
+def heal_locked(record: ClusterRecord) -> ClusterRecord:
+    """Do what `heal` does, for a caller that holds the cluster's lock."""
+    if not _agent_lost(record):
+        return record
+    handle = infra_of(record).start(handle_of(record), SilentReporter())
+    record = State.open().clusters.update(record.name, handle=handle.to_dict(), note=None)
+    pool.forget(record.id)
+    introduce(record)
+    return record
+
+
+def _agent_lost(record: ClusterRecord) -> bool:
+    infra = infra_of(record)
+    if not infra.query_is_cheap:
+        return False
+    return any(node.reason == "agent_lost" for node in infra.query([handle_of(record)])[record.id])
+
+
+def introduce(record: ClusterRecord) -> dict[str, Any]:
+    """Tell the head of a cluster who its nodes are, and give the head's `node.info`."""
+    handle = handle_of(record)
+    if len(handle.nodes) > 1:
+        peers = [
+            {"rank": node.rank, "ip": node.ip, "host": node.ip, "port": node.port} for node in handle.nodes
+        ]
+        call(record, "node.configure", peers=peers, timeout=60)
+    info: dict[str, Any] = call(record, "node.info")
+    return info
+
+
+def link_to(record: ClusterRecord) -> Link:
+    """Give this process's link to the head of a cluster, opened if there is none yet."""
+    make = functools.partial(infra_of(record).carrier, handle_of(record))
+    return pool.get_link(record.id, make)
+
+
+def call(
+    record: ClusterRecord,
+    method: str,
+    *,
+    timeout: float = CALL_TIMEOUT,
+    rank: int | None = None,
+    **params: Any,
+) -> Any:
+    """Ask the agent of a cluster one thing. `timeout` is in seconds."""
+    link = link_to(record)
+    return portal.run(functools.partial(link.call, method, timeout=timeout, rank=rank, **params))
+
+
+def with_agent(name: str, work: Callable[[ClusterRecord], T]) -> T:
+    """Run `work` on a cluster that is UP; once more, after healing, if its agent could not be reached.
+
+    `work` must be safe to repeat: what it asks of an agent is either a question or idempotent by its own id.
+    """
+    try:
+        return work(require_up(name))
+    except LinkError:
+        record = require_up(name)
+        pool.forget(record.id)
+        return work(record)

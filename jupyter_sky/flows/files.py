@@ -1,0 +1,179 @@
+"""Which files travel, from where to where: a task's workdir and mounts, and copies a person asks for.
+
+How bytes travel is `link.files`'s business. Paths on this machine are relative to the present folder, as in
+SkyPilot; paths on a node are relative to its home.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_sky.config import home
+from jupyter_sky.errors import SyncError, UsageError
+from jupyter_sky.flows import clusters
+from jupyter_sky.link import files as link_files
+from jupyter_sky.link import portal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jupyter_sky.events import Reporter
+    from jupyter_sky.link.files import SyncStats
+    from jupyter_sky.spec import GitWorkdir, Task
+    from jupyter_sky.state import ClusterRecord
+
+#: Where a task's workdir is on every node, and where its commands run.
+WORKDIR = "~/sky_workdir"
+#: Seconds that a `git` command which fetches a workdir may take.
+_GIT_TIMEOUT = 600
+
+
+def check_sources(task: Task) -> None:
+    """Refuse a task whose local files are not there, before anything is made for it."""
+    if isinstance(task.workdir, str):
+        folder = Path(task.workdir).expanduser()
+        if not folder.is_dir():
+            found = "it is a file" if folder.exists() else "there is no such folder"
+            raise SyncError(
+                f"The workdir {task.workdir!r} cannot be sent: {found} ({folder.absolute()}).",
+                hint="Give an existing folder, relative to the present one.",
+            )
+    for target, source in task.file_mounts.items():
+        if not isinstance(source, str) or "://" in source:
+            raise SyncError(
+                f"The file mount {target!r} takes its files from a bucket, which this version cannot do yet.",
+                hint="Mount a local path, or fetch the files in `setup`.",
+            )
+        if not Path(source).expanduser().exists():
+            raise SyncError(
+                f"The file mount {target!r} cannot be sent: there is no {source!r} "
+                f"({Path(source).expanduser().absolute()}).",
+                hint="Paths are relative to the present folder.",
+            )
+
+
+def send_task_files(task: Task, record: ClusterRecord, report: Reporter) -> None:
+    """Bring the workdir and the file mounts of a task to every node it runs on."""
+    ranks = list(range(record.num_nodes))
+    if task.workdir is not None:
+        report.phase("sync", f"workdir → {WORKDIR}")
+        folder = _workdir_folder(task.workdir, report)
+        _push(record, folder, WORKDIR + "/", ranks, report, ignore=True)
+    for target, source in task.file_mounts.items():
+        assert isinstance(source, str)
+        report.phase("sync", f"{source} → {target}")
+        path = Path(source).expanduser()
+        ends = "/" if path.is_dir() and not target.endswith("/") else ""
+        _push(record, path, target + ends, ranks, report, ignore=True)
+
+
+def _push(
+    record: ClusterRecord,
+    local: Path,
+    remote: str,
+    ranks: list[int],
+    report: Reporter | None,
+    *,
+    ignore: bool,
+) -> SyncStats:
+    link = clusters.link_to(record)
+    return portal.run(
+        functools.partial(link_files.push, link, local, remote, ranks=ranks, ignore=ignore, report=report)
+    )
+
+
+def _workdir_folder(workdir: str | GitWorkdir, report: Reporter) -> Path:
+    if isinstance(workdir, str):
+        return Path(workdir).expanduser()
+    return _fetch_git(workdir, report)
+
+
+def _fetch_git(workdir: GitWorkdir, report: Reporter) -> Path:
+    """Keep a clone of the repository in the state folder, at the wanted commit, and give its path."""
+    url, ref = workdir.url, workdir.ref or "HEAD"
+    folder = home() / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    report.log(f"fetching {ref} of {url}")
+    if not (folder / ".git").is_dir():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _git(folder, "init", "--quiet")
+    _git(folder, "fetch", "--quiet", "--depth", "1", "--", url, ref)
+    _git(folder, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+    _git(folder, "clean", "--quiet", "-ffdx")
+    return folder
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],  # noqa: S607  git is found on the PATH like everywhere
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_GIT_TIMEOUT,
+        )
+    except FileNotFoundError as error:
+        raise SyncError(
+            "The workdir is a git repository, but there is no `git` here.", hint="Install git."
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SyncError(f"`git {arguments[0]}` did not end within {_GIT_TIMEOUT} s.") from error
+    if done.returncode != 0:
+        raise SyncError(
+            f"`git {arguments[0]}` of the workdir failed: {done.stderr.strip() or 'no message'}",
+            hint="Check the url and the ref, and that git may reach it without asking for a password.",
+        )
+
+
+def rsync_up(
+    cluster: str,
+    local: str | Path,
+    remote: str,
+    *,
+    ranks: Sequence[int] | None = None,
+    ignore: bool = True,
+    report: Reporter | None = None,
+) -> SyncStats:
+    """Copy a local file or folder to the nodes of a cluster (all of them by default)."""
+    path = Path(local).expanduser()
+    if not path.exists():
+        raise SyncError(f"There is no {str(local)!r} to copy ({path.absolute()}).")
+
+    def work(record: ClusterRecord) -> SyncStats:
+        return _push(record, path, remote, _ranks(record, ranks), report, ignore=ignore)
+
+    return clusters.with_agent(cluster, work)
+
+
+def rsync_down(
+    cluster: str, remote: str, local: str | Path, *, rank: int = 0, report: Reporter | None = None
+) -> SyncStats:
+    """Copy a file or folder of one node here."""
+
+    def work(record: ClusterRecord) -> SyncStats:
+        (only,) = _ranks(record, [rank])
+        link = clusters.link_to(record)
+        return portal.run(
+            functools.partial(
+                link_files.pull, link, remote, Path(local).expanduser(), rank=only, report=report
+            )
+        )
+
+    return clusters.with_agent(cluster, work)
+
+
+def _ranks(record: ClusterRecord, wanted: Sequence[int] | None) -> list[int]:
+    every = list(range(record.num_nodes))
+    if wanted is None:
+        return every
+    bad = [rank for rank in wanted if rank not in every]
+    if bad:
+        raise UsageError(
+            f"Cluster {record.name!r} has no node of rank {', '.join(map(str, bad))}: "
+            f"its ranks are 0 to {record.num_nodes - 1}."
+        )
+    return list(wanted)

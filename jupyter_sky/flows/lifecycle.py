@@ -1,0 +1,234 @@
+"""The rest of a cluster's life: stop, start, autostop, down.
+
+Like launch, what touches nodes is an operation in its own process; setting autostop is one question to the
+agent.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from jupyter_sky.errors import ClusterNotUpError, InfraError, SkyError, UsageError
+from jupyter_sky.flows import clusters, operations, sshconfig
+from jupyter_sky.link import pool
+from jupyter_sky.state import ClusterStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jupyter_sky.events import Reporter
+    from jupyter_sky.flows.operations import OperationContext
+    from jupyter_sky.state import ClusterRecord, OperationRecord
+
+_WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
+
+
+def stop(
+    names: Iterable[str],
+    *,
+    all_clusters: bool = False,
+    on_begin: Callable[[OperationRecord], object] | None = None,
+    report: Reporter | None = None,
+) -> list[str]:
+    """Stop clusters and keep their files; give their names."""
+    records = clusters.select(names, all_clusters=all_clusters)
+    for record in records:
+        _require_capability(record, "stop")
+    return _each("stop", records, {}, on_begin, report)
+
+
+def start(
+    names: Iterable[str],
+    *,
+    all_clusters: bool = False,
+    idle_minutes_to_autostop: float | None = None,
+    down: bool = False,
+    on_begin: Callable[[OperationRecord], object] | None = None,
+    report: Reporter | None = None,
+) -> list[str]:
+    """Start stopped clusters again, with their files; give their names."""
+    records = clusters.select(names, all_clusters=all_clusters)
+    for record in records:
+        _require_capability(record, "stop")
+    autostop_request = None
+    if idle_minutes_to_autostop is not None:
+        autostop_request = autostop_settings(idle_minutes_to_autostop, down=down)
+    return _each("start", records, {"autostop": autostop_request}, on_begin, report)
+
+
+def down(
+    names: Iterable[str],
+    *,
+    all_clusters: bool = False,
+    purge: bool = False,
+    on_begin: Callable[[OperationRecord], object] | None = None,
+    report: Reporter | None = None,
+) -> list[str]:
+    """Remove clusters with all their processes and files; give their names.
+
+    With `purge` the database forgets a cluster even if its infra cannot be asked to remove it.
+    """
+    records = clusters.select(names, all_clusters=all_clusters)
+    return _each("down", records, {"purge": purge}, on_begin, report)
+
+
+def _each(
+    kind: str,
+    records: list[ClusterRecord],
+    request: dict[str, Any],
+    on_begin: Callable[[OperationRecord], object] | None,
+    report: Reporter | None,
+) -> list[str]:
+    """Run one operation a cluster, side by side; wait for all of them before the first error is raised."""
+    begun = []
+    for record in records:
+        operation = operations.begin(kind, record.name, {"cluster": record.name, **request})
+        begun.append(operation)
+        if on_begin is not None:
+            on_begin(operation)
+    failure: SkyError | None = None
+    for operation in begun:
+        try:
+            operations.wait(operation.id, report)
+        except SkyError as error:
+            failure = failure or error
+    for record in records:
+        pool.forget(record.id)
+    if failure is not None:
+        raise failure
+    return [record.name for record in records]
+
+
+def _require_capability(record: ClusterRecord, capability: str) -> None:
+    if capability not in clusters.infra_of(record).capabilities:
+        raise UsageError(
+            f"Clusters on {record.infra} cannot {capability}.",
+            hint=f"`jupyter sky down {record.name}` removes it.",
+        )
+
+
+def run_stop(request: dict[str, Any], secrets: dict[str, str], ctx: OperationContext) -> dict[str, Any]:  # noqa: ARG001 - every operation is called alike
+    """Stop one cluster, in the operation's own process."""
+    name = request["cluster"]
+    with operations.cluster_lock(name, report=ctx):
+        record = clusters.reconcile_locked(clusters.require(name))
+        if record is None:
+            raise clusters.unknown_cluster(name)
+        if record.status is not ClusterStatus.STOPPED:
+            ctx.phase("stop", f"stopping {record.num_nodes} node(s)")
+            clusters.infra_of(record).stop(clusters.handle_of(record), ctx)
+            now = time.time()
+            State.open().clusters.close_interval(record.id, now)
+            State.open().clusters.update(name, status=ClusterStatus.STOPPED, note=None)
+        sshconfig.remove_entry(name)
+    return {"cluster": name}
+
+
+def run_start(request: dict[str, Any], secrets: dict[str, str], ctx: OperationContext) -> dict[str, Any]:  # noqa: ARG001 - every operation is called alike
+    """Start one stopped cluster, in the operation's own process."""
+    name = request["cluster"]
+    with operations.cluster_lock(name, report=ctx):
+        record = clusters.reconcile_locked(clusters.require(name))
+        if record is None:
+            raise clusters.unknown_cluster(name)
+        if record.launched_at is None:
+            raise ClusterNotUpError(
+                f"The launch of cluster {name!r} never finished, so there is nothing to start.",
+                hint=f"Launch it again with its task, or `jupyter sky down {name}`.",
+            )
+        record = start_locked(record, ctx)
+        if request.get("autostop") is not None:
+            clusters.call(record, "autostop.set", **request["autostop"])
+            State.open().clusters.update(name, autostop=request["autostop"])
+    return {"cluster": name}
+
+
+def start_locked(record: ClusterRecord, ctx: OperationContext) -> ClusterRecord:
+    """Start a cluster whose lock is held, and give it UP."""
+    ctx.phase("start", f"starting {record.num_nodes} node(s) on {record.infra}")
+    pool.forget(record.id)
+    was_up = record.status is ClusterStatus.UP
+    state = State.open()
+    # INIT until the agents know each other again: a kill in between must not leave a cluster that looks
+    # ready.
+    state.clusters.update(
+        record.name, status=ClusterStatus.INIT, note="its start did not finish; start it again"
+    )
+    handle = clusters.infra_of(record).start(clusters.handle_of(record), ctx)
+    record = state.clusters.update(record.name, handle=handle.to_dict())
+    ctx.phase("connect", "greeting the agents")
+    clusters.introduce(record)
+    if not was_up:
+        state.clusters.open_interval(record.id, time.time())
+    if record.autostop is not None:
+        clusters.call(record, "autostop.set", **record.autostop)
+    record = state.clusters.update(record.name, status=ClusterStatus.UP, note=None)
+    sshconfig.write_entry(record.name)
+    return record
+
+
+def run_down(request: dict[str, Any], secrets: dict[str, str], ctx: OperationContext) -> dict[str, Any]:  # noqa: ARG001 - every operation is called alike
+    """Remove one cluster, in the operation's own process."""
+    name = request["cluster"]
+    with operations.cluster_lock(name, report=ctx):
+        record = State.open().clusters.get(name)
+        if record is None:
+            ctx.log("it is gone already")
+            return {"cluster": name}
+        ctx.phase("down", f"removing {record.num_nodes} node(s) on {record.infra}")
+        try:
+            clusters.infra_of(record).terminate(clusters.handle_of(record), ctx)
+        except InfraError as error:
+            if not request.get("purge"):
+                raise
+            ctx.log(f"forgetting the cluster although its infra failed: {error}")
+        now = time.time()
+        state = State.open()
+        state.clusters.close_interval(record.id, now)
+        state.clusters.remove(name, ended_at=now)
+        sshconfig.remove_entry(name)
+    return {"cluster": name}
+
+
+def autostop_settings(
+    idle_minutes: float,
+    *,
+    down: bool = False,
+    wait_for: str | None = None,
+    hook: str | None = None,
+    hook_timeout: float | None = None,
+) -> dict[str, Any]:
+    """Check autostop settings and give them as the agent keeps them; minus 1 minutes means off."""
+    if wait_for is not None and wait_for not in _WAIT_FOR:
+        raise UsageError(f"wait_for is {wait_for!r}; it must be one of {', '.join(_WAIT_FOR)}.")
+    if idle_minutes < 0:
+        idle_minutes = -1
+    return {
+        "idle_minutes": idle_minutes,
+        "down": down,
+        "wait_for": wait_for or _WAIT_FOR[0],
+        "hook": hook,
+        "hook_timeout": hook_timeout,
+    }
+
+
+def autostop(
+    cluster: str,
+    idle_minutes: float,
+    *,
+    down: bool = False,
+    wait_for: str | None = None,
+    hook: str | None = None,
+    hook_timeout: float | None = None,
+) -> dict[str, Any]:
+    """Stop (or with `down` remove) a cluster after so many idle minutes; minus 1 turns that off."""
+    settings = autostop_settings(
+        idle_minutes, down=down, wait_for=wait_for, hook=hook, hook_timeout=hook_timeout
+    )
+    record = clusters.require_up(cluster)
+    if not down and settings["idle_minutes"] >= 0:
+        _require_capability(record, "stop")
+    clusters.with_agent(cluster, lambda record: clusters.call(record, "autostop.set", **settings))
+    State.open().clusters.update(cluster, autostop=settings if settings["idle_minutes"] >= 0 else None)
+    return settings

@@ -1,0 +1,143 @@
+"""Reading a job's log while it is written, and afterwards.
+
+The log lives on the node. A follower counts the bytes it was given and asks again from there whenever the
+agent was replaced; a cut of the link alone is mended below, without a byte lost. What is done with the
+bytes is the caller's business.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from typing import TYPE_CHECKING
+
+from jupyter_sky.agent.wire import StreamReset
+from jupyter_sky.errors import AgentError, JobNotFoundError, LinkError
+from jupyter_sky.flows import clusters, jobs
+from jupyter_sky.flows.views import LogEnd, exit_code_of
+from jupyter_sky.link import pool, portal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from jupyter_sky.agent.wire import Stream
+    from jupyter_sky.state import ClusterRecord
+
+#: How often an agent that vanishes while its log is followed is looked for again before giving up, in a row.
+_TRIES = 5
+
+
+def tail(
+    cluster: str,
+    job_id: int | None = None,
+    *,
+    rank: int | None = None,
+    follow: bool = True,
+    tail: int | None = None,
+    offset: int | None = None,
+    write: Callable[[bytes], object],
+) -> LogEnd:
+    """Give a job's log to `write`, piece by piece, and say how the job stands at the end.
+
+    Parameters
+    ----------
+    cluster, job_id
+        Which log; the latest job's where no id is given.
+    rank
+        One rank's own log; by default all ranks' lines, merged.
+    follow
+        Go on until the job has ended.
+    tail
+        Begin with the last so many lines.
+    offset
+        Begin with this byte, as an earlier `LogEnd.offset` said.
+    write
+        Called with each piece, in order, from the calling thread.
+    """
+    position, failures = offset, 0
+    while True:
+        record = clusters.require_up(cluster)
+        stream: Stream | None = None
+        try:
+            stream, head = _open(record, job_id, rank=rank, follow=follow, tail=tail, offset=position)
+            job_id, position, tail = head["job_id"], head["offset"], None
+            while piece := portal.run(stream.read):
+                write(bytes(piece))
+                position += len(piece)
+                failures = 0
+            job = jobs.view(record, clusters.call(record, "job.get", job_id=job_id))
+            return LogEnd(job.id, job.status, exit_code_of(job.status), position, job.reason)
+        except (StreamReset, LinkError) as error:
+            if isinstance(error, StreamReset):
+                _refuse(error, cluster, job_id)
+            failures += 1
+            if failures > _TRIES:
+                raise LinkError(
+                    f"The log of {cluster!r} broke off {failures} times in a row: {error}",
+                    hint=f"`jupyter sky status {cluster}` tells how the cluster is.",
+                ) from error
+            pool.forget(record.id)
+            time.sleep(0.1 * failures)
+        finally:
+            if stream is not None:
+                portal.run(stream.close)
+
+
+def _open(
+    record: ClusterRecord,
+    job_id: int | None,
+    *,
+    rank: int | None,
+    follow: bool,
+    tail: int | None,
+    offset: int | None,
+) -> tuple[Stream, dict[str, int]]:
+    """Open a log stream and read its first line, which tells the job and where the bytes begin."""
+    link = clusters.link_to(record)
+    open_stream = functools.partial(
+        link.open, "logs", job_id=job_id, log_rank=rank, offset=offset, tail=tail, follow=follow
+    )
+    stream = portal.run(open_stream)
+    line = portal.run(stream.readline)
+    if not line:
+        raise LinkError("The agent ended the log stream before it began.")
+    return stream, json.loads(bytes(line))
+
+
+def _refuse(error: StreamReset, cluster: str, job_id: int | None) -> None:
+    """Raise what a repeated attempt cannot mend."""
+    if error.code == "job_not_found":
+        wanted = "no jobs yet" if job_id is None else f"no job {job_id}"
+        raise JobNotFoundError(
+            f"Cluster {cluster!r} has {wanted}.", hint=f"`jupyter sky queue {cluster}` lists its jobs."
+        ) from error
+    if error.code not in {"agent_restarted", "link_closed", "worker_lost"}:
+        raise AgentError(error.message, code=error.code) from error
+
+
+def download(
+    cluster: str, job_ids: Sequence[int] | None = None, folder: Path | None = None
+) -> dict[int, Path]:
+    """Copy the logs of jobs (all of them by default) into a local folder and give the folder of each job."""
+    target = folder or jobs.default_download_folder(cluster)
+    chosen = [job for job in jobs.queue(cluster) if not job_ids or job.id in job_ids]
+    missing = set(job_ids or ()) - {job.id for job in chosen}
+    if missing:
+        raise JobNotFoundError(
+            f"Cluster {cluster!r} has no job {', '.join(map(str, sorted(missing)))}.",
+            hint=f"`jupyter sky queue {cluster}` lists its jobs.",
+        )
+    done: dict[int, Path] = {}
+    for job in sorted(chosen, key=lambda job: job.id):
+        place = target / f"{job.id}-{job.name}" if job.name != "-" else target / str(job.id)
+        place.mkdir(parents=True, exist_ok=True)
+        ranks: list[int | None] = [None]
+        if len(job.exit_codes) > 1:
+            ranks.extend(range(len(job.exit_codes)))
+        for rank in ranks:
+            with (place / ("run.log" if rank is None else f"rank-{rank}.log")).open("wb") as file:
+                tail(cluster, job.id, rank=rank, follow=False, write=file.write)
+        done[job.id] = place
+    return done

@@ -1,0 +1,121 @@
+"""What listings return: plain, immutable rows that any face can show or turn into JSON.
+
+Times are seconds since the epoch, durations seconds, prices US dollars per hour for the whole cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jupyter_sky.optimizer import Plan
+
+
+class View:
+    """What every row can do."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the row as a JSON object."""
+        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # every View is a dataclass
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView(View):
+    """One cluster as `status` shows it."""
+
+    name: str
+    id: str
+    infra: str
+    resources: str
+    num_nodes: int
+    status: str
+    autostop: str
+    launched_at: float | None
+    price_hourly: float
+    head_ip: str
+    command: str
+    note: str | None
+    operation_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView(View):
+    """One job as `queue` shows it; `exit_codes` has one entry a rank, None where it has not ended."""
+
+    cluster: str
+    id: int
+    name: str
+    user: str
+    submitted_at: float
+    started_at: float | None
+    ended_at: float | None
+    duration_s: float | None
+    resources: str
+    status: str
+    log: str
+    reason: str | None
+    exit_codes: list[int | None]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self.status in ENDED
+
+
+#: The states in which a job stays.
+ENDED = frozenset({"SUCCEEDED", "FAILED", "FAILED_SETUP", "FAILED_DRIVER", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchResult:
+    """What a launch ended with. `job_id` is None where the task has nothing to run, or for a dry run."""
+
+    cluster_name: str
+    job_id: int | None
+    operation_id: str | None
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What an exec ended with: the job is in the cluster's queue."""
+
+    cluster_name: str
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Where a log stream ended.
+
+    `exit_code` is 0 when the job succeeded, 100 when it failed, 101 when it has not ended, 103 when it was
+    cancelled (the numbers are SkyPilot's). `offset` is the byte after the last one that was shown.
+    """
+
+    job_id: int
+    status: str
+    exit_code: int
+    offset: int
+    reason: str | None = None
+
+
+def exit_code_of(status: str) -> int:
+    """Give the exit code with which a command that waited for a job ends."""
+    if status == "SUCCEEDED":
+        return 0
+    if status == "CANCELLED":
+        return 103
+    return 100 if status in ENDED else 101
+
+
+def autostop_text(autostop: dict[str, Any] | None) -> str:
+    """Give autostop as the tables show it: `-`, `10m` or `10m (down)`."""
+    if not autostop or autostop["idle_minutes"] < 0:
+        return "-"
+    minutes = autostop["idle_minutes"]
+    text = f"{minutes:g}m"
+    return f"{text} (down)" if autostop.get("down") else text
