@@ -1,7 +1,8 @@
 """The link against the bare relay: what framing, windows and resuming cost on the way to an agent and back.
 
-Everything is real: a serving process on a unix socket, the relay from the agent's zipapp, pipes between. The bare
-figures go the same way without the wire, measured turn by turn with the link's, so that a busy machine slows both.
+Everything is real: a serving process on a unix socket, the relay from the agent's zipapp, pipes between.
+The bare figures go the same way without the wire, measured turn by turn with the link's, so that a busy
+machine slows both.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A process that serves streams as an agent does, for the tests and benchmarks of the link.
 
-It runs on any Python from 3.8 on with the agent's zipapp as its path: `python wire_server.py ROOT`. It listens on
-ROOT/agent.sock and says "ready". The kinds of streams are made to exercise the link; `raw` as a second argument
-serves bare bytes instead, to compare with.
+It runs on any Python from 3.8 on with the agent's zipapp as its path: `python wire_server.py ROOT`. It
+listens on ROOT/agent.sock and says "ready". The kinds of streams are made to exercise the link; `raw` as a
+second argument serves bare bytes instead, to compare with.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ async def dial(stream):
 
 
 async def hold(stream):
-    await stream.read()
+    await stream.wait_stopped()
 
 
 async def add(params):
@@ -91,9 +91,7 @@ async def wait(params):
 
 
 async def about(params):
-    with open("/proc/self/status") as status:
-        rss = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    return {"pid": os.getpid(), "version": list(sys.version_info[:2]), "rss_kib": rss}
+    return {"version": list(sys.version_info[:2])}
 
 
 CALLS = {"add": add, "size": size, "refuse": refuse, "fail": fail, "wait": wait, "about": about}
