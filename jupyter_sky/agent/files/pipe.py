@@ -321,6 +321,7 @@ async def run(
     except asyncio.CancelledError:
         pipe.fail(FilesError("The sync was cancelled.", code="cancelled"))
         await _reset(stream, "cancelled", "The sync was cancelled.")
+        await asyncio.wait([outcome], timeout=_GRACE)
         raise
     except asyncio.TimeoutError:
         await _reset(stream, "timeout", f"No progress for {timeout:g} s.")
@@ -333,6 +334,8 @@ async def run(
         await _reset(stream, "internal", "The sync failed at the other end; its log says more.")
         raise
     finally:
+        if not outcome.cancel() and not outcome.cancelled():
+            outcome.exception()  # looked at, so that the loop does not complain of it
         for task in pumps:
             task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)

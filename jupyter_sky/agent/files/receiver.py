@@ -57,9 +57,11 @@ class Receiver:
         self.total_bytes = 0
         self.received_files = 0
         self.received_bytes = 0
+        #: What was skipped or changed meanwhile at either end, known at the end.
         self.notes: List[str] = []
         #: What the sender could not read: relative path and reason.
         self.failed: List[Tuple[str, str]] = []
+        self._own_notes: List[str] = []
         self._single = ""
         self._rename = ""
         self._target: Target
@@ -94,7 +96,7 @@ class Receiver:
             for assembly in self._assemblies.values():
                 assembly.abandon()
             self._target.close()
-        self._pipe.send(frames.RESULT, json.dumps({"notes": self.notes}).encode())
+        self._pipe.send(frames.RESULT, json.dumps({"notes": self._own_notes}).encode())
 
     def _hello(self, hello: Dict[str, Any]) -> None:
         if hello.get("version") != frames.VERSION:
@@ -318,7 +320,7 @@ class Receiver:
             self._want_blocks(index)
             return
         if changed:
-            self.notes.append(f"{show(assembly.path)} changed while it was copied.")
+            self._own_notes.append(f"{show(assembly.path)} changed while it was copied.")
         self._touch(folder)
         self._on_disk(lambda: assembly.close_file(size, mode & 0o777, mtime_ns))
         self._settled(index)
@@ -341,7 +343,7 @@ class Receiver:
         if not self._finished:
             raise FilesError("The sender ended before everything was sent.", code="protocol")
         done = _json(self._pipe.body(length))
-        self.notes += [str(note) for note in done.get("notes", [])]
+        self.notes = [*map(str, done.get("notes", [])), *self._own_notes]
         self.failed += [(str(path), str(reason)) for path, reason in done.get("failed", [])]
 
     def _touch(self, folder: str) -> None:

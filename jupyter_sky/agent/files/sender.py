@@ -8,6 +8,7 @@ the others.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -95,6 +96,9 @@ class Sender:
             self._gone(index, f"{show(path)} vanished before it was copied; skipped.")
             return
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                self._gone(index, f"{show(path)} is no file any more; skipped.")
+                return
             self._gone(index)
             self.failed.append((path, error.strerror or str(error)))
             return
