@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jupyter_sky.errors import OperationCancelledError, SkyError
+from jupyter_sky.errors import OperationCancelledError, OperationNotFoundError, SkyError, StateError
 from jupyter_sky.flows.operations import handlers, outcome
 from jupyter_sky.flows.operations.cancellation import Cancellation
 from jupyter_sky.flows.operations.context import OperationContext
@@ -28,8 +28,7 @@ from jupyter_sky.state import OperationRecord, OperationStatus, State
 if TYPE_CHECKING:
     from jupyter_sky.events import Event
 
-# : How long a process tries to write down its end where neither the row nor the journal can be written, in
-# seconds.
+#: How long a process tries to write its end to the row, and then to the journal, on a full disk; in seconds.
 LAST_WORDS = 10.0
 
 
@@ -152,11 +151,21 @@ def _work(
 
 def _record_end(record: OperationRecord, state: State, journal: JournalWriter, end: Outcome) -> None:
     """Write the end to the row, then to the journal: who reads it there finds the row true."""
+    deadline = time.monotonic() + LAST_WORDS
+    while not _store_end(record, state, end) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    _append(journal, end.event())
+
+
+def _store_end(record: OperationRecord, state: State, end: Outcome) -> bool:
     try:
         state.operations.update(record.id, **end.columns())
-    except SkyError as error:
+    except StateError as error:
         print(error.message, file=sys.stderr)  # noqa: T201  stderr is the operation's own log here
-    _append(journal, end.event())
+        return False
+    except OperationNotFoundError:  # the home folder was removed: there is nobody to tell
+        return True
+    return True
 
 
 def _append(journal: JournalWriter, event: Event) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jupyter_sky import config
 from jupyter_sky.errors import ConfigError, StateError
-from jupyter_sky.state import ClusterRecord, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -79,74 +76,6 @@ def test_an_unknown_person(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_SKY_HOME", "~no-such-person/home")
     with pytest.raises(StateError, match="no-such-person"):
         config.home()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder on a disk of 1 MB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(folder)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if made.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_read_only_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = small_disk / "home"
-    monkeypatch.setenv("JUPYTER_SKY_HOME", str(home))
-    State.open().close()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(StateError, match="cannot be written") as caught:
-        State.open()
-    assert str(home) in caught.value.message
-    monkeypatch.setenv("JUPYTER_SKY_HOME", str(small_disk / "other"))
-    with pytest.raises(StateError, match="cannot be made: Read-only file system"):
-        config.home()
-
-
-def test_a_full_disk_for_a_new_state(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUPYTER_SKY_HOME", str(small_disk / "home"))
-    config.home()
-    filler = small_disk / "filler"
-    fill(filler)
-    with pytest.raises(StateError) as caught:
-        State.open()
-    assert "state.db" in caught.value.message
-    assert "full" in caught.value.message or "space" in caught.value.message
-    filler.unlink()
-    State.open().clusters.list()
-
-
-def test_a_full_disk_later(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUPYTER_SKY_HOME", str(small_disk / "home"))
-    state = State.open()
-    state.clusters.add(record("before"))
-    filler = small_disk / "filler"
-    fill(filler)
-    with pytest.raises(StateError, match="full") as caught:
-        state.clusters.add(record("too-much", size=500_000))
-    assert "space" in (caught.value.hint or "")
-    assert "before" in {one.name for one in state.clusters.list()}
-    filler.unlink()
-    state.clusters.add(record("after"))
-    state.close()
-
-
-def record(name: str, size: int = 10) -> ClusterRecord:
-    return ClusterRecord(name=name, id=os.urandom(16).hex(), infra="local", handle={"data": "x" * size})
-
-
-def fill(file: Path) -> None:
-    with pytest.raises(OSError, match="No space"), file.open("wb", buffering=0) as stream:  # noqa: PT012
-        while True:
-            stream.write(b"\0" * 4096)
 
 
 def test_config_is_optional(home: Path) -> None:
