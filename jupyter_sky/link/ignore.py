@@ -33,7 +33,10 @@ class _File:
         from pathspec import GitIgnoreSpec
 
         try:
-            spec = GitIgnoreSpec.from_lines(lines)
+            # To git `a/**/` means every folder below `a`; pathspec takes it for `a` itself.
+            spec = GitIgnoreSpec.from_lines(
+                line + "*/" if line.rstrip().endswith("/**/") else line for line in lines
+            )
         except ValueError as error:
             raise SyncError(f"{source} holds a pattern that cannot be understood: {error}") from None
         self._patterns = [
@@ -47,14 +50,21 @@ class _File:
 
     def decide(self, path: str) -> bool | None:
         """Say whether the last matching pattern ignores the path (a folder ends in a slash), or None."""
-        if self._any is None or not self._any.match(path):
+        if self._any is None or not self._any.search(path):
             return None
         for regex, include in self._patterns:
-            match = regex.match(path)
-            # A match that ends at a folder above is about that folder, which was decided before we got here.
-            if match and (match.lastgroup != _FOLDER_MARK or match.end() == len(path)):
+            if any(_is_about(match, path) for match in regex.finditer(path)):
                 return include
         return None
+
+
+def _is_about(match: re.Match[str], path: str) -> bool:
+    """Tell a match of the path itself from one of a folder above, which was decided before we got here."""
+    ends = match.end() == len(path)
+    if match.lastgroup == _FOLDER_MARK:
+        return ends
+    # `a/**` is about all that is in the folder, and not about the folder.
+    return not (ends and path.endswith("/"))
 
 
 class IgnoreRules:

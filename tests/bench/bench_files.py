@@ -70,24 +70,58 @@ async def measure(folder: Path) -> list[tuple[str, float, float, float | None, s
     link = await Link.connect(LocalCarrier([sys.executable, str(NODE), str(homes)]))
     rows: list[tuple[str, float, float, float | None, str]] = []
 
-    async def row(what: str, bar: float, sync: Awaitable[SyncStats], other: float | None, copy: float) -> SyncStats:
+    async def row(
+        what: str, bar: float, sync: Awaitable[SyncStats], other: float | None, copy: float
+    ) -> SyncStats:
         stats = await sync
-        rows.append((what, stats.seconds, bar, other, f"{stats.seconds / copy:.2f}x a plain copy of {copy:.2f} s"))
+        rows.append(
+            (what, stats.seconds, bar, other, f"{stats.seconds / copy:.2f}x a plain copy of {copy:.2f} s")
+        )
         return stats
 
     try:
-        await row("10,000 x 1 KB, first", 4.0, push(link, small, "~/s", ranks=[0]), rsync(f"{small}/", f"{folder}/r"), copy_small)
-        await row("10,000 x 1 KB, unchanged", 0.7, push(link, small, "~/s", ranks=[0]), rsync(f"{small}/", f"{folder}/r"), copy_small)
+        await row(
+            "10,000 x 1 KB, first",
+            4.0,
+            push(link, small, "~/s", ranks=[0]),
+            rsync(f"{small}/", f"{folder}/r"),
+            copy_small,
+        )
+        await row(
+            "10,000 x 1 KB, unchanged",
+            0.7,
+            push(link, small, "~/s", ranks=[0]),
+            rsync(f"{small}/", f"{folder}/r"),
+            copy_small,
+        )
         for path in small.rglob("*.txt"):
             path.touch()
-        await row("10,000 x 1 KB, touched", 4.0, push(link, small, "~/s", ranks=[0]), rsync(f"{small}/", f"{folder}/r"), copy_small)
+        await row(
+            "10,000 x 1 KB, touched",
+            4.0,
+            push(link, small, "~/s", ranks=[0]),
+            rsync(f"{small}/", f"{folder}/r"),
+            copy_small,
+        )
         await row("10,000 x 1 KB, pulled", 4.0, pull(link, "~/s", folder / "back"), None, copy_small)
         bar = LARGE / 200e6
-        await row("1 GB, first", bar, push(link, large, "~/l", ranks=[0]), rsync(f"{large}/", f"{folder}/rl"), copy_large)
+        await row(
+            "1 GB, first",
+            bar,
+            push(link, large, "~/l", ranks=[0]),
+            rsync(f"{large}/", f"{folder}/rl"),
+            copy_large,
+        )
         with (large / "model.bin").open("r+b") as file:
             file.seek(LARGE // 2)
             file.write(b"changed")
-        stats = await row("1 GB, 7 bytes changed", bar, push(link, large, "~/l", ranks=[0]), rsync(f"{large}/", f"{folder}/rl"), copy_large)
+        stats = await row(
+            "1 GB, 7 bytes changed",
+            bar,
+            push(link, large, "~/l", ranks=[0]),
+            rsync(f"{large}/", f"{folder}/rl"),
+            copy_large,
+        )
         assert stats.sent_bytes == 1 << 20, stats
         await row("1 GB, pulled", bar, pull(link, "~/l", folder / "back-large"), None, copy_large)
     finally:
@@ -102,7 +136,9 @@ def main() -> int:
     print(f"{'sync':<26} {'seconds':>8} {'bar':>6} {'rsync -a':>9}  beside")
     for what, seconds, bar, other, beside in rows:
         shown = "-" if other is None else f"{other:.2f}"
-        print(f"{what:<26} {seconds:8.2f} {bar:6.2f} {shown:>9}  {beside}{'' if seconds <= bar else '  MISSED'}")
+        print(
+            f"{what:<26} {seconds:8.2f} {bar:6.2f} {shown:>9}  {beside}{'' if seconds <= bar else '  MISSED'}"
+        )
     return int(any(seconds > bar for _, seconds, bar, _, _ in rows))
 
 

@@ -241,7 +241,7 @@ class Receiver:
         self._assemblies.pop(index, None)
 
     def _on_file(self, length: int) -> None:
-        index, mtime_ns, mode = frames.META.unpack(self._pipe.body(frames.META.size))
+        index, mtime_ns, mode = frames.META.unpack(self._pipe.body(min(length, frames.META.size)))
         folder, item = self._asked(index)
         size = length - frames.META.size
         if size > LARGE:
@@ -288,7 +288,7 @@ class Receiver:
 
     def _on_block(self, length: int) -> None:
         assembly = self._large()
-        (offset,) = frames.OFFSET.unpack(self._pipe.body(frames.OFFSET.size))
+        (offset,) = frames.OFFSET.unpack(self._pipe.body(min(length, frames.OFFSET.size)))
         size = length - frames.OFFSET.size
         if size > BLOCK:
             raise FilesError("The sender sent a block that is too long.", code="protocol")

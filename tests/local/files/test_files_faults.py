@@ -118,7 +118,9 @@ def test_a_full_disk_is_told_with_the_path_and_leaves_no_half_file(node: Node, l
     assert not (node.home / "w" / "model.bin").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="only on macOS or without root: no mount")
+@pytest.mark.skipif(
+    not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="only on macOS or without root: no mount"
+)
 def test_a_full_file_system(node: Node, large: Path, tmp_path: Path) -> None:
     import subprocess
 

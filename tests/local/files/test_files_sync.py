@@ -19,7 +19,11 @@ def test_there_and_back_keeps_everything(node: Node, tree: Path, tmp_path: Path)
     stats = node.push(tree, "~/sky_workdir")
     assert look(node.home / "sky_workdir") == look(tree)
     assert stats.files == stats.sent_files == 8
-    assert stats.bytes == stats.sent_bytes == sum(len(seen.content) for seen in look(tree).values() if seen.kind == "file")
+    assert (
+        stats.bytes
+        == stats.sent_bytes
+        == sum(len(seen.content) for seen in look(tree).values() if seen.kind == "file")
+    )
     node.pull("~/sky_workdir/", tmp_path / "back")
     assert look(tmp_path / "back") == look(tree)
 
@@ -103,7 +107,9 @@ def test_nothing_is_deleted(node: Node, tree: Path) -> None:
     assert (node.home / "w" / "a folder" / "result.csv").read_text() == "1,2"
 
 
-def test_what_is_in_the_way_is_replaced_but_never_a_full_folder(node: Node, tree: Path, tmp_path: Path) -> None:
+def test_what_is_in_the_way_is_replaced_but_never_a_full_folder(
+    node: Node, tree: Path, tmp_path: Path
+) -> None:
     there = node.home / "w"
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -173,7 +179,9 @@ def test_what_is_asked_for_and_is_not_there(node: Node, tmp_path: Path) -> None:
             node.pull(bad, tmp_path / "x")
 
 
-def test_sockets_and_pipes_are_skipped_with_a_note(node: Node, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_and_pipes_are_skipped_with_a_note(
+    node: Node, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tree / "fifo")
     monkeypatch.chdir(tree)  # the path of a socket is short
     with socket.socket(socket.AF_UNIX) as server:
