@@ -66,7 +66,9 @@ def expand_autostop(value: object) -> Any:
     return None if parse_span(value, unit="m") == -1 else {"idle_minutes": value}
 
 
-AutostopField = Annotated[Autostop | None, BeforeValidator(expand_autostop, json_schema_input_type=Any)]
+AutostopField = Annotated[
+    Autostop | None, BeforeValidator(expand_autostop, json_schema_input_type=Autostop | None)
+]
 
 
 def _exit_codes(value: object) -> list[int]:
@@ -105,4 +107,6 @@ def expand_job_recovery(value: object) -> Any:
     return {"strategy": value} if isinstance(value, str) else value
 
 
-JobRecoveryField = Annotated[JobRecovery, BeforeValidator(expand_job_recovery, json_schema_input_type=Any)]
+JobRecoveryField = Annotated[
+    JobRecovery, BeforeValidator(expand_job_recovery, json_schema_input_type=JobRecovery)
+]

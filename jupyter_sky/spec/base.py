@@ -125,7 +125,9 @@ def word_type(*allowed: str, upper: bool = False) -> Any:
             raise one_of(value, allowed)
         return folded
 
-    return PlainValidator(check), WithJsonSchema({"type": "string", "enum": list(allowed)})
+    return PlainValidator(check), WithJsonSchema(
+        {"type": "string", "enum": list(dict.fromkeys([*allowed, *map(str.lower, allowed)]))}
+    )
 
 
 Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]

@@ -133,11 +133,12 @@ class _EnvFile:
         if match[2] is None:
             rest = self._text[match.end() : self._line_end()]
             if rest.strip() and not rest.lstrip().startswith("#"):
-                raise self._error(
-                    f"there is no '=' behind the name {name}", hint="Write lines as NAME=value."
-                )
+                raise self._error("there is no '=' on this line", hint="Write lines as NAME=value.")
             if name not in self._environ:
-                raise self._error(f"{name} has no value, and is not set in this environment either")
+                raise self._error(
+                    "this line has a name and no value, and this environment has none for it either",
+                    hint="Write it as NAME=value; a value of several lines stands in quotes.",
+                )
             value = self._environ[name]
             self._at = self._line_end() + 1
         else:

@@ -177,10 +177,16 @@ def _scalar(node: yaml.ScalarNode, *, as_text: bool) -> Any:
     )
 
 
+_QUOTED = re.compile(r"'([^']*)'")
+#: What PyYAML quotes in its messages and is no text of the person's.
+_MARKS = frozenset(",:-?[]{}|>%@`&*!") | {"<document start>", "<stream end>", "<block end>", "<scalar>"}
+
+
 def _syntax_error(error: yaml.YAMLError) -> tuple[str, int | None, str | None]:
     """Word a syntax error without repeating what stands in the text, which may be a secret."""
     if isinstance(error, yaml.reader.ReaderError):
-        return f"character #x{ord(error.character):04x} is not allowed in YAML", None, None
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        return f"the character U+{code:04X} is not allowed in YAML", None, None
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or "it cannot be understood"
     hint = None
@@ -190,7 +196,9 @@ def _syntax_error(error: yaml.YAMLError) -> tuple[str, int | None, str | None]:
         hint = "Put a text that holds ': ' in quotes, and check the indentation."
     elif problem.startswith("expected <block end>"):
         hint = "Check the indentation of this line and of those above it."
-    problem = re.sub(r"'[^'<]{2,}'|\"[^\"]{2,}\"", "...", problem)
+    elif problem.startswith("expected ',' or"):
+        hint = "Inside { } and [ ], put a text that holds one of , { } [ ] in quotes."
+    problem = _QUOTED.sub(lambda match: match[0] if match[1] in _MARKS else "...", problem)
     return f"this is not valid YAML: {problem}", mark.line + 1 if mark else None, hint
 
 

@@ -14,6 +14,7 @@ from jupyter_sky.spec.model import TaskModel
 
 SCHEMA_ID = "https://jupyter-sky.readthedocs.io/schema/task.json"
 _VARIABLE = {"type": "string", "pattern": r"\$\{?[A-Za-z_]"}
+_NULL = {"type": "null"}
 _ENVIRONMENT = {
     "type": "object",
     "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
@@ -51,8 +52,8 @@ def task_json_schema() -> dict[str, Any]:
         for field in definitions[name]["properties"].values():
             _add_forms(field, [_VARIABLE])
     for model in (schema, *definitions.values()):
-        for field in model["properties"].values():
-            _tidy(field)
+        for key, field in model["properties"].items():
+            _tidy(field, optional=key not in model.get("required", ()))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
@@ -69,8 +70,10 @@ def _add_forms(field: dict[str, Any], forms: list[dict[str, Any]]) -> None:
     field.update(anyOf=[*own, *forms], **described)
 
 
-def _tidy(field: dict[str, Any]) -> None:
-    """Leave out what helps no editor: titles made from names, and nulls as defaults."""
+def _tidy(field: dict[str, Any], *, optional: bool) -> None:
+    """Leave out what helps no editor (titles made from names, nulls as defaults); let null be not given."""
     field.pop("title", None)
     if field.get("default", ...) is None:
         del field["default"]
+    if optional and _NULL not in field.get("anyOf", ()):
+        _add_forms(field, [_NULL])

@@ -158,9 +158,9 @@ def _expand_probe(value: object) -> Any:
 class ServiceSpec(SpecModel):
     """A task kept running behind one endpoint."""
 
-    readiness_probe: Annotated[ReadinessProbe, BeforeValidator(_expand_probe, json_schema_input_type=Any)] = (
-        Field(description="How a replica shows that it can serve: a path, or a mapping.")
-    )
+    readiness_probe: Annotated[
+        ReadinessProbe, BeforeValidator(_expand_probe, json_schema_input_type=ReadinessProbe)
+    ] = Field(description="How a replica shows that it can serve: a path, or a mapping.")
     replicas: Annotated[int, *whole_type(0, 10000)] | None = Field(
         default=None, description="How many replicas, if that does not change."
     )

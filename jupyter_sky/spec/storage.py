@@ -74,7 +74,9 @@ class VolumeConfig(SpecModel):
     storage_class_name: NonEmpty | None = Field(default=None, description="A Kubernetes StorageClass.")
     access_mode: (
         Annotated[
-            str, PlainValidator(_access_mode), WithJsonSchema({"type": "string", "enum": list(ACCESS_MODES)})
+            str,
+            PlainValidator(_access_mode),
+            WithJsonSchema({"type": "string", "enum": [*ACCESS_MODES, *map(str.lower, ACCESS_MODES)]}),
         ]
         | None
     ) = Field(default=None, description="Who may mount it, and how.")

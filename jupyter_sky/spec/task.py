@@ -25,7 +25,7 @@ from jupyter_sky.spec.variables import merge_variables
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from jupyter_sky.spec.config_overrides import ConfigOverrides
     from jupyter_sky.spec.loader import Document
@@ -76,8 +76,8 @@ class Task:
         self,
         name: str | None = None,
         *,
-        setup: str | Iterable[str] | None = None,
-        run: str | Iterable[str] | None = None,
+        setup: str | Sequence[str] | None = None,
+        run: str | Sequence[str] | None = None,
         envs: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Any] | None = None,
         workdir: str | os.PathLike[str] | Mapping[str, str] | GitWorkdir | None = None,
@@ -407,10 +407,8 @@ class Task:
         return f"Task({', '.join([*parts, f'resources={self.resources!r}'])})"
 
 
-def _script(script: str | Iterable[str] | None) -> str | None:
-    if script is None or isinstance(script, str):
-        return script
-    return "\n".join(str(command) for command in script)
+def _script(script: str | Sequence[str] | None) -> str | Sequence[str] | None:
+    return "\n".join(map(str, script)) if isinstance(script, (list, tuple)) else script
 
 
 def _plain_config(given: dict[str, Any]) -> dict[str, Any]:
@@ -451,8 +449,15 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_TEXT_CONTROLS = str.maketrans("\n\t", "  ")
+
+
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = "|" if "\n" in value else None
+    if not value.translate(_TEXT_CONTROLS).isprintable():
+        # Unicode's own line ends, which PyYAML would write as they are and read back as something else.
+        style = '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
