@@ -51,8 +51,9 @@ def home() -> Path:
         ) from error
     if not stat.S_ISDIR(status.st_mode):
         raise StateError(f"The home folder {folder} is not a folder.", hint=_OTHER_PLACE)
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        _close_to_others(folder, stat.S_IMODE(status.st_mode))
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o777 != 0o700:  # a set-group-ID bit, inherited on some volumes, does no harm
+        _close_to_others(folder, mode)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise StateError(f"The home folder {folder} cannot be written.", hint=_OTHER_PLACE)
     return folder

@@ -95,7 +95,7 @@ class OperationContext:
 
         def beat() -> None:
             while not done.wait(HEARTBEAT):
-                self._store(heartbeat_at=time.time(), progress=self._progress)
+                self._store(heartbeat_at=time.time(), progress=self._redactor.data(self._progress))
                 self._journal.flush()
 
         thread = threading.Thread(target=beat, name="operation-heartbeat", daemon=True)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 #: How many ended operations are remembered, and for how long, in seconds.
 KEEP = 200
 KEEP_SECONDS = 30 * 24 * 3600.0
-# : A folder without a row belongs to a caller that was killed between the two; it is old enough after this
-# time.
+#: A folder without a row is what a killed caller left between the two; after this time it is surely old.
 STRAY_SECONDS = 3600.0
 
 

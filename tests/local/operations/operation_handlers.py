@@ -96,6 +96,13 @@ def count(request: Json, secrets: dict[str, str], ctx: OperationContext) -> Json
     return {}
 
 
+def advance(request: Json, secrets: dict[str, str], ctx: OperationContext) -> Json:
+    ctx.phase("advancing")
+    ctx.progress(3, None, "nodes")
+    wait_for(request["until"])
+    return {}
+
+
 def babble(request: Json, secrets: dict[str, str], ctx: OperationContext) -> Json:
     token = secrets["TOKEN"]
     ctx.phase(f"using {token}", f"with {token}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
@@ -33,3 +35,9 @@ def process_of(operation_id: str) -> psutil.Process:
         except psutil.Error:
             continue
     raise LookupError(operation_id)
+
+
+def kill(record: OperationRecord) -> None:
+    """Kill the process of an operation that runs."""
+    assert record.pid is not None
+    os.kill(record.pid, signal.SIGKILL)

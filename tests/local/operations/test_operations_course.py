@@ -167,6 +167,16 @@ def test_progress_is_thinned_but_its_last_word_is_kept(start: Start) -> None:
     assert [event.text for event in events if event.kind == "phase"] == ["counting", "done"]
 
 
+def test_the_row_tells_of_progress_in_a_long_phase(start: Start, tmp_path: Path, wait_until: Any) -> None:
+    record = start("advance", until=str(tmp_path / "go"))
+    first = get(record.id).heartbeat_at
+    progress = wait_until(lambda: get(record.id).progress, 20, what="progress in the row")
+    assert progress == {"done": 3, "total": None, "unit": "nodes"}
+    assert (get(record.id).heartbeat_at or 0.0) > (first or 0.0)
+    (tmp_path / "go").touch()
+    wait(record.id)
+
+
 def test_unknown_things(sky_home: Path) -> None:
     with pytest.raises(UsageError, match="no operation 'dance'"):
         begin("dance", "dev", {})

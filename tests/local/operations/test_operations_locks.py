@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from operation_helpers import kill
 
 from jupyter_sky.errors import InvalidNameError, OperationError
 from jupyter_sky.flows.operations import cluster_lock, follow, get, wait
@@ -33,10 +33,10 @@ def test_the_second_waits_and_says_for_what(start: Start, in_phase: InPhase, tmp
 
 def test_a_killed_holder_lets_go(start: Start, in_phase: InPhase, tmp_path: Path) -> None:
     first = start("inside_lock", until=str(tmp_path / "never"))
-    pid = in_phase(first, "inside").pid
+    running = in_phase(first, "inside")
     second = start("inside_lock", until=str(tmp_path / "go"))
     in_phase(second, "waiting")
-    os.kill(pid, signal.SIGKILL)
+    kill(running)
     in_phase(second, "inside")
     (tmp_path / "go").touch()
     wait(second.id)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from operation_helpers import process_of
+from operation_helpers import kill, process_of
 
 from jupyter_sky.errors import OperationInterruptedError
-from jupyter_sky.flows.operations import cancel, follow, get, listing, upkeep, wait
+from jupyter_sky.flows.operations import attaching, cancel, follow, get, listing, upkeep, wait
 from jupyter_sky.flows.operations.folder import OperationFolder
 from jupyter_sky.state import OperationRecord, OperationStatus, State
 
@@ -82,8 +82,7 @@ def test_the_terminal_is_closed(start: Start, tmp_path: Path, wait_until: Any) -
 def test_killed_in_a_phase(start: Start, in_phase: InPhase, tmp_path: Path, phase: str) -> None:
     phases = ["a", "b", "c"][: "abc".index(phase) + 1]
     record = start("hold", phases=phases, until=str(tmp_path / "never"))
-    pid = in_phase(record, phase).pid
-    os.kill(pid, signal.SIGKILL)
+    kill(in_phase(record, phase))
     with pytest.raises(OperationInterruptedError) as caught:
         wait(record.id)
     assert f"in phase '{phase}'" in caught.value.message
@@ -118,7 +117,7 @@ def test_the_process_is_killed_at_any_moment(start: Start, delay: float) -> None
 
 def test_many_readers_of_one_dead_operation(start: Start, in_phase: InPhase, tmp_path: Path) -> None:
     record = start("hold", until=str(tmp_path / "never"))
-    os.kill(in_phase(record, "holding").pid, signal.SIGKILL)
+    kill(in_phase(record, "holding"))
     ends: list[str] = []
     readers = [
         threading.Thread(target=lambda: ends.extend(event.text for event in follow(record.id)))
@@ -134,7 +133,7 @@ def test_many_readers_of_one_dead_operation(start: Start, in_phase: InPhase, tmp
 
 def test_a_journal_cut_in_the_middle_of_a_line(start: Start, in_phase: InPhase, tmp_path: Path) -> None:
     record = start("hold", until=str(tmp_path / "never"))
-    os.kill(in_phase(record, "holding").pid, signal.SIGKILL)
+    kill(in_phase(record, "holding"))
     with OperationFolder(record.id).journal.open("ab") as stream:
         stream.write(b'{"kind": "lo')
     events = list(follow(record.id))
@@ -186,10 +185,10 @@ def test_a_child_that_lives_on_does_not_keep_it_alive(
     start: Start, in_phase: InPhase, tmp_path: Path, wait_until: Any
 ) -> None:
     record = start("spawn_child", note=str(tmp_path / "pid"), until=str(tmp_path / "never"))
-    pid = in_phase(record, "child").pid
+    running = in_phase(record, "child")
     child = psutil.Process(int((tmp_path / "pid").read_text()))
     child.suspend()  # so that it does not see the end of its input, and lives on for sure
-    os.kill(pid, signal.SIGKILL)
+    kill(running)
     try:
         with pytest.raises(OperationInterruptedError):
             wait(record.id)
@@ -198,13 +197,17 @@ def test_a_child_that_lives_on_does_not_keep_it_alive(
         child.kill()
 
 
-def test_another_process_of_its_id_is_not_cancelled(start: Start, in_phase: InPhase, tmp_path: Path) -> None:
+def test_another_process_of_its_id_is_not_cancelled(
+    start: Start, in_phase: InPhase, tmp_path: Path, wait_until: Any
+) -> None:
     record = start("hold", until=str(tmp_path / "never"))
-    os.kill(in_phase(record, "holding").pid, signal.SIGKILL)
-    bystander = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
-    )
+    kill(in_phase(record, "holding"))
+    folder = OperationFolder(record.id)
+    wait_until(lambda: not folder.is_alive(), 20)
+    code = "import sys; sys.stdin.read()"
+    bystander = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     State.open().operations.update(record.id, pid=bystander.pid)
+    assert attaching._terminate(bystander.pid, folder) is False
     assert cancel(record.id) is False
     bystander.communicate()
     assert bystander.returncode == 0

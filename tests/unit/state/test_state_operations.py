@@ -35,7 +35,10 @@ def test_list(state: State) -> None:
         operation("mid", target="x", created_at=2.0),
     ):
         state.operations.add(record)
-    names = lambda **options: [one.id for one in state.operations.list(**options)]  # noqa: E731  short is clearer
+
+    def names(active: bool | None = None, target: str | None = None) -> list[str]:
+        return [one.id for one in state.operations.list(active, target)]
+
     assert names() == ["new", "mid", "old"]
     assert names(active=True) == ["new", "mid"]
     assert names(active=False) == ["old"]
