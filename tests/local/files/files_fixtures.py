@@ -52,7 +52,7 @@ def look(root: Path | bytes) -> dict[bytes, Seen]:
                 finally:
                     os.close(below)
             elif stat.S_ISREG(info.st_mode):
-                with open(os.open(name, os.O_RDONLY, dir_fd=fd), "rb") as file:
+                with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=fd), "rb") as file:
                     found[prefix + name] = Seen("file", mode, info.st_mtime_ns, file.read())
             else:
                 found[prefix + name] = Seen("odd", mode, info.st_mtime_ns, b"")

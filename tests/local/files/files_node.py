@@ -1,4 +1,7 @@
-"""A node that serves file sync and nothing else, on stdin and stdout: `files_node.py HOME`, rank k in HOME/rank-k."""
+"""A node that serves file sync and nothing else, on stdin and stdout.
+
+`files_node.py HOMES`: the home of rank k is HOMES/rank-k. It runs on every Python that the agent runs on.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from jupyter_sky.agent import files
 from jupyter_sky.agent.wire import FdChannel, SessionHost
@@ -37,7 +41,7 @@ async def main(home: str) -> None:
             while data := await stream.read(1):
                 await stream.write(data)
             return
-        await files.serve(stream, os.path.join(home, f"rank-{stream.header.get('rank') or 0}"))
+        await files.serve(stream, f"{home}/rank-{stream.header.get('rank') or 0}")
 
     host = SessionHost(on_stream)
     await host.attach(FdChannel.from_fds(os.dup(0), os.dup(1)))

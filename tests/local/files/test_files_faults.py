@@ -165,7 +165,7 @@ def test_what_a_user_may_not_read_is_listed_and_nothing_is_sent(node: Node, tmp_
         node.env["TEST_UID"] = str(NOBODY)
         os.chown(source, NOBODY, NOBODY)
         open_to_all(tmp_path)
-    with pytest.raises(SyncError, match="Cannot read 13 paths in .*\n.*Permission denied") as caught:
+    with pytest.raises(SyncError, match=r"Cannot read 13 paths in .*\n.*Permission denied") as caught:
         node.pull("w", tmp_path / "back")
     assert "and 3 more" in caught.value.message
     assert not (tmp_path / "back").exists()
@@ -299,7 +299,7 @@ def test_files_that_change_grow_or_vanish_under_the_reader(node: Node, tmp_path:
     notes = node.run(work)
     assert len(notes) == 4
     seen, there = look(source), look(node.home / "w")
-    assert {name for name in there} == {b"small", b"grows", b"shrinks"}
+    assert set(there) == {b"small", b"grows", b"shrinks"}
     for name in (b"small", b"grows", b"shrinks"):
         assert there[name] == seen[name]
 

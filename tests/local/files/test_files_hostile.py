@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import struct
 import zlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from files_fixtures import look
@@ -20,6 +19,9 @@ from jupyter_sky.agent.files.pipe import run
 from jupyter_sky.agent.files.receiver import Receiver
 from jupyter_sky.agent.files.scan import scan
 from jupyter_sky.agent.files.sender import Sender
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Scripted:
@@ -233,4 +235,4 @@ def test_a_request_that_makes_no_sense(root: Path, header: dict[str, object]) ->
     stream = Scripted(b"", {"kind": "files.push", **header})
     asyncio.run(serve(stream, str(root)))
     assert stream.reset_with is not None
-    assert os.listdir(root) == []
+    assert not list(root.iterdir())

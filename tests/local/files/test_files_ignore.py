@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from files_fixtures import Node, look
@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jupyter_sky.agent.files.scan import scan
-from jupyter_sky.errors import SyncError
 from jupyter_sky.link.ignore import IgnoreRules
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def make(root: Path, *paths: str) -> None:
@@ -67,7 +69,8 @@ def test_gitignore_files_nested_negated_and_excluded(tmp_path: Path) -> None:
         "docs/c.tmp",
     )
     (root / ".gitignore").write_text(
-        "*.pyc\n# a comment\n\n/build/\ndata/*\n!data/keep.bin\n*.log\nsp\\ ace/\n\\!bang\n\\#hash\r\ndocs/**/*.tmp\n"
+        "*.pyc\n# a comment\n\n/build/\ndata/*\n"
+        "!data/keep.bin\n*.log\nsp\\ ace/\n\\!bang\n\\#hash\r\ndocs/**/*.tmp\n"
     )
     (root / "src" / ".gitignore").write_text("!important.log\n")
     (root / "deep" / ".gitignore").write_text("/secret.txt\n")
@@ -103,11 +106,6 @@ def test_rules_that_cannot_be_read_and_odd_ones(tmp_path: Path) -> None:
     assert travels(tmp_path) == {"a", "b"}
     (tmp_path / ".skyignore").write_bytes(b"\xef\xbb\xbfa\n\xff\n[z\n")
     assert travels(tmp_path) == {".skyignore", "b"}
-    (tmp_path / ".skyignore").write_text("ok\n!\n")
-    try:
-        travels(tmp_path)
-    except SyncError as error:
-        assert ".skyignore" in error.message
 
 
 SEGMENTS = st.sampled_from(["a", "b", "ab", "a.c", "b.c", "*", "*.c", "a*", "?", "**", "[ab]", "d"])

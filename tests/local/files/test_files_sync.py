@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from files_fixtures import Node, look
@@ -13,6 +13,9 @@ from files_fixtures import Node, look
 from jupyter_sky.errors import SyncError
 from jupyter_sky.events import SilentReporter
 from jupyter_sky.link import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_there_and_back_keeps_everything(node: Node, tree: Path, tmp_path: Path) -> None:
@@ -169,13 +172,13 @@ def test_a_folder_goes_into_its_target_and_not_onto_a_file(node: Node, tree: Pat
 
 
 def test_what_is_asked_for_and_is_not_there(node: Node, tmp_path: Path) -> None:
-    with pytest.raises(SyncError, match="There is no .*nowhere on the node"):
+    with pytest.raises(SyncError, match=r"There is no .*nowhere on the node"):
         node.pull("~/nowhere", tmp_path / "x")
     assert not (tmp_path / "x").exists()
-    with pytest.raises(SyncError, match="Cannot read .*no-such: No such file"):
+    with pytest.raises(SyncError, match=r"Cannot read .*no-such: No such file"):
         node.push(tmp_path / "no-such", "w")
     for bad in ("~root/x", "", "a\0b"):
-        with pytest.raises(SyncError, match="home of another user|path is needed"):
+        with pytest.raises(SyncError, match=r"home of another user|path is needed"):
             node.pull(bad, tmp_path / "x")
 
 
@@ -200,7 +203,7 @@ def test_paths_longer_than_the_system_allows(node: Node, tmp_path: Path) -> None
         below = os.open("n" * 200, os.O_RDONLY, dir_fd=fd)
         os.close(fd)
         fd = below
-    with open(os.open("x" * 255, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd), "wb") as file:
+    with os.fdopen(os.open("x" * 255, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd), "wb") as file:
         file.write(b"deep")
     os.close(fd)
     node.push(source, "w")
@@ -225,7 +228,7 @@ def test_several_ranks_side_by_side_from_one_scan(node: Node, tree: Path) -> Non
 def test_the_error_names_the_rank_and_ends_the_others(node: Node, tree: Path) -> None:
     (node.homes / "rank-1").mkdir()
     (node.homes / "rank-1" / "w").write_text("a file")
-    with pytest.raises(SyncError, match="rank 1: .* is a file, and a folder is to go there"):
+    with pytest.raises(SyncError, match=r"rank 1: .* is a file, and a folder is to go there"):
         node.push(tree, "w", ranks=[0, 1])
 
 
