@@ -2,7 +2,8 @@
 
 In a block that is fenced as `console`, every line that begins with `$ ` is run, in order, with a state folder
 of the page's own and a copy of the examples as its present folder; what stood below it is replaced. Nothing
-is invented, so a page cannot promise what the program does not do. Needs `jupyter-sky` on the PATH.
+is invented, so a page cannot promise what the program does not do. Only names are changed: the person is
+`ada`, and the state folder is where it would be by default. Needs `jupyter-sky` on the PATH.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 SECONDS_PER_COMMAND = 120
+DEFAULT_HOME = "~/.local/share/jupyter-sky"
 
 
 def run(command: str, folder: Path, environment: dict[str, str]) -> str:
@@ -33,7 +35,8 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> str:
         timeout=SECONDS_PER_COMMAND,
         check=False,
     )
-    lines = [line.rstrip() for line in ran.stdout.replace(str(folder), ".").splitlines()]
+    shown = ran.stdout.replace(str(folder), ".").replace(environment["JUPYTER_SKY_HOME"], DEFAULT_HOME)
+    lines = [line.rstrip() for line in shown.splitlines()]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -42,7 +45,13 @@ def refresh(page: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="sky-page-") as scratch:
         folder = Path(scratch, "examples")
         shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        environment = {**os.environ, "JUPYTER_SKY_HOME": f"{scratch}/home", "COLUMNS": "110", "TERM": "dumb"}
+        environment = {
+            **os.environ,
+            "JUPYTER_SKY_HOME": f"{scratch}/home",
+            "LOGNAME": "ada",
+            "COLUMNS": "110",
+            "TERM": "dumb",
+        }
 
         def block(match: re.Match[str]) -> str:
             commands = [line for line in match[0].splitlines() if line.startswith("$ ")]
