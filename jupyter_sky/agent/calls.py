@@ -1,0 +1,84 @@
+"""The calls a head answers about its cluster: nodes, jobs and autostop.
+
+Each one checks what it was given and hands it to the part that does the work; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
+
+from .autostop import Autostop
+from .cluster import Cluster
+from .jobs import JobQueue
+from .store import Job
+from .wire import CallError
+
+_Handler = Callable[[Dict[str, Any]], Awaitable[Any]]
+
+
+def head_calls(queue: JobQueue, autostop: Autostop, cluster: Cluster) -> Mapping[str, _Handler]:
+    """Give the handlers by method."""
+
+    def show(job: Job) -> Dict[str, Any]:
+        return job.to_dict(queue.log_path(job))
+
+    async def configure(params: Dict[str, Any]) -> Any:
+        peers = params.get("peers")
+        if not isinstance(peers, list) or not all(isinstance(peer, dict) for peer in peers):
+            raise CallError("bad_params", "peers must be a list with one object a node")
+        await cluster.configure(peers)
+        queue.cluster_changed()
+        return {}
+
+    async def submit(params: Dict[str, Any]) -> Any:
+        return {"job_id": queue.submit(params.get("spec"), params.get("secrets") or {}).job_id}
+
+    async def list_jobs(params: Dict[str, Any]) -> Any:
+        jobs = queue.list(_ids(params), active=bool(params.get("active")))
+        return [show(job) for job in jobs]
+
+    async def get(params: Dict[str, Any]) -> Any:
+        return show(queue.get(_job_id(params)))
+
+    async def cancel(params: Dict[str, Any]) -> Any:
+        return {"cancelled": await queue.cancel(_ids(params))}
+
+    async def wait(params: Dict[str, Any]) -> Any:
+        until, limit = params.get("until", "ended"), params.get("wait", 30.0)
+        if until not in ("started", "ended"):
+            raise CallError("bad_params", f"until is {until!r}; it must be started or ended")
+        if not isinstance(limit, (int, float)):
+            raise CallError("bad_params", f"wait is {limit!r}; it must be a number of seconds")
+        return show(await queue.wait(_job_id(params), until, limit))
+
+    async def autostop_set(params: Dict[str, Any]) -> Any:
+        autostop.set(params)
+        return {}
+
+    async def autostop_get(_params: Dict[str, Any]) -> Any:
+        return autostop.get()
+
+    return {
+        "node.configure": configure,
+        "job.submit": submit,
+        "job.list": list_jobs,
+        "job.get": get,
+        "job.cancel": cancel,
+        "job.wait": wait,
+        "autostop.set": autostop_set,
+        "autostop.get": autostop_get,
+    }
+
+
+def _ids(params: Dict[str, Any]) -> Optional[List[int]]:
+    ids = params.get("ids")
+    if ids is not None and not (isinstance(ids, list) and all(isinstance(each, int) for each in ids)):
+        raise CallError("bad_params", f"ids is {ids!r}; it must be a list of job numbers, or null")
+    return ids
+
+
+def _job_id(params: Dict[str, Any]) -> Optional[int]:
+    job_id = params.get("job_id")
+    if job_id is not None and not isinstance(job_id, int):
+        raise CallError("bad_params", f"job_id is {job_id!r}; it must be a number, or null for the latest")
+    return job_id
