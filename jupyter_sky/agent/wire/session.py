@@ -175,6 +175,8 @@ class Session:
                 if self.state != "closed":
                     self._set_state("down" if first.done() else "connecting")
                 await self._drop_channel()
+            if self.state == "closed":
+                return  # a cancellation may be swallowed when what was awaited ends at the same moment
             if not first.done():
                 first.set_exception(self.last_error or ChannelClosed("no connection"))
                 return
