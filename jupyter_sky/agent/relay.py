@@ -33,12 +33,13 @@ def relay(root: str) -> int:
         The exit code: 0, or `NO_AGENT` where no agent listens in `root`.
     """
     # the C module is there long before `socket` has made its enumerations
-    from _socket import socket
+    from _socket import SO_SNDBUF, SOL_SOCKET, socket
 
     sock = socket(_AF_UNIX, _SOCK_STREAM, 0)
     try:
         os.chdir(root)  # a socket's path may have about 100 characters: a relative one always fits
         sock.connect("agent.sock")
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, SIZE)
     except OSError as error:
         os.write(2, f"no agent is running in {root} (agent.sock: {error.strerror})\n".encode())
         return NO_AGENT

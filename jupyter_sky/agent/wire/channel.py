@@ -111,10 +111,12 @@ class FdChannel(Channel):
 
     @classmethod
     def from_socket(cls, sock: socket.socket) -> FdChannel:
-        """Take over a connected unix or TCP socket."""
+        """Take over a connected unix or TCP socket; a unix socket's buffer becomes larger."""
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_SIZE)
         return cls(sock.fileno(), sock.fileno(), sock)
 
     async def recv(self) -> Buffer:
