@@ -9,7 +9,7 @@ from jupyter_sky.spec.autostop import Autostop, JobRecovery
 from jupyter_sky.spec.config_overrides import ConfigOverrides
 from jupyter_sky.spec.env import parse_env_file, parse_env_option
 from jupyter_sky.spec.infra_path import InfraPath
-from jupyter_sky.spec.model import GitWorkdir
+from jupyter_sky.spec.model import GitWorkdir, task_keys
 from jupyter_sky.spec.pipeline import Pipeline, load_pipeline, load_tasks, parse_pipeline
 from jupyter_sky.spec.quantities import Quantity
 from jupyter_sky.spec.redact import REDACTED, redact_text
@@ -44,4 +44,5 @@ __all__ = [
     "parse_pipeline",
     "redact_text",
     "task_json_schema",
+    "task_keys",
 ]

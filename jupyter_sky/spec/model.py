@@ -113,3 +113,8 @@ class TaskModel(SpecModel):
     outputs: dict[str, Annotated[float, *number_type(0)]] | None = Field(
         default=None, description="Addresses of what the task writes, with an estimate of their size in GB."
     )
+
+
+def task_keys() -> frozenset[str]:
+    """Give the keys that a task's YAML may have."""
+    return frozenset(TaskModel.key_names())

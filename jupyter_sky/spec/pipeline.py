@@ -26,7 +26,8 @@ class Pipeline:
 
     def to_yaml(self, *, redact: bool = True) -> str:
         """Give the pipeline as YAML; a name of its own is a document of its own."""
-        head = [{"name": self.name}] if self.name is not None and len(self.tasks) > 1 else []
+        named = self.name is not None and (len(self.tasks) > 1 or self.name != self.tasks[0].name)
+        head = [{"name": self.name}] if named else []
         return dump_yaml(*head, *(task.to_yaml_config(redact=redact) for task in self.tasks))
 
 

@@ -22,6 +22,8 @@ from jupyter_sky.spec.quantities import Cpus, Memory, SizeGb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jupyter_sky.spec.quantities import Quantity
+
 DISK_TIERS = ("low", "medium", "high", "ultra", "best", "none")
 _MAX_ALTERNATIVES = 200
 
@@ -292,17 +294,13 @@ class Resources(SpecModel):
                 return f"it asks for {what} on each node, and a node has {found}"
         if self.instance_type and other.instance_type and self.instance_type != other.instance_type:
             return f"it asks for {self.instance_type}, and the nodes are {other.instance_type}"
+        cpus = other.cpus.value if other.cpus else None
         for what, mine, theirs in (
             ("CPUs", self.cpus, other.cpus),
             ("GiB of memory", self.memory, other.memory),
         ):
-            if (
-                mine
-                and theirs
-                and mine.per_cpu == theirs.per_cpu
-                and mine.value > theirs.value
-                and not theirs.at_least
-            ):
+            wanted, given = _amount(mine, cpus), _amount(theirs, cpus)
+            if theirs and wanted and given and wanted > given and not theirs.at_least:
                 return f"it asks for {mine} {what} on each node, and a node has {theirs}"
         if self.use_spot is not None and other.use_spot is not None and self.use_spot != other.use_spot:
             return (
@@ -314,6 +312,13 @@ class Resources(SpecModel):
         return f"Resources({', '.join(f'{key}={value!r}' for key, value in self.to_yaml_config().items())})"
 
     __str__ = __repr__
+
+
+def _amount(quantity: Quantity | None, cpus: float | None) -> float | None:
+    """Give how much is wanted of a node with so many CPUs; None where that cannot be known."""
+    if quantity is None or (quantity.per_cpu and cpus is None):
+        return None
+    return quantity.value * (cpus or 1.0) if quantity.per_cpu else quantity.value
 
 
 def _spot(use_spot: bool) -> str:
