@@ -18,8 +18,8 @@ The protocol, from the side that has the files (the sender) to the side that wan
 What is decided, where there was a choice: nothing is ever deleted at the receiver except to make way; a file
 or a link in the way of a directory is replaced, so is an empty directory in the way of a file, and a
 directory that holds something is an error. Links are kept as links and never written through. Hard links,
-owners, access lists and the setuid, setgid and sticky bits do not travel. The mode of the target directory
-itself is set only if the sync made it, and its time is left alone.
+owners, access lists and the setuid, setgid and sticky bits do not travel. The mode and time of the target
+directory itself are set only if the sync made it.
 """
 
 from __future__ import annotations

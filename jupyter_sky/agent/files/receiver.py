@@ -162,6 +162,8 @@ class Receiver:
                     self._touch(path.rpartition("/")[0])
                 if new or found.st_mode & 0o777 != part.mode or found.st_mtime_ns != part.mtime_ns:
                     self._unsettled[path] = None
+            elif self._target.made:
+                self._touch("")
             self._folders[path] = (part.mode, part.mtime_ns)
         look = path not in self._new
         for item in part.items:

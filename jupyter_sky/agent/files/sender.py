@@ -212,6 +212,8 @@ def _version(info: os.stat_result) -> Tuple[int, int, int]:
 
 def _hole(fd: int, offset: int, size: int) -> int:
     """Give the length, in whole blocks or to the end, of the hole of a sparse file at `offset`."""
+    if not hasattr(os, "SEEK_DATA"):  # an old Python on macOS
+        return 0
     try:
         data = os.lseek(fd, offset, os.SEEK_DATA)
     except OSError:  # ENXIO: nothing but a hole up to the end; or the file system cannot tell

@@ -169,6 +169,9 @@ def test_a_folder_goes_into_its_target_and_not_onto_a_file(node: Node, tree: Pat
     node.push(tree, "~")
     assert (node.home.stat().st_mode & 0o777, (node.home / "file").read_text()) == (0o700, "mine")
     assert (node.home / "private").exists()
+    tree.chmod(0o710)
+    node.push(tree, "~/made/now")
+    assert (node.home / "made" / "now").stat().st_mode & 0o777 == 0o710
 
 
 def test_what_is_asked_for_and_is_not_there(node: Node, tmp_path: Path) -> None:
