@@ -37,7 +37,12 @@ async def bridge_socket(stream: Stream, channel: FdChannel) -> None:
             if not len(data):
                 await stream.write_eof()
                 return
-            await stream.write(data)
+            try:
+                await stream.write(data)
+            except StreamReset as reset:
+                if reset.code != "stopped":
+                    raise
+                return  # nobody reads this direction any more; the other may still have much to deliver
 
     try:
         await _both((outward(), inward()))
