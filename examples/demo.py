@@ -61,7 +61,7 @@ def execute(notebook: nbformat.NotebookNode) -> None:
 def main() -> int:
     """Execute the notebook, keep the executed copy, and print its last words."""
     notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
-    home = Path(tempfile.mkdtemp(prefix="jupyter-sky-demo-"))
+    home = Path(tempfile.mkdtemp(prefix="sky-"))
     os.environ["JUPYTER_SKY_HOME"] = str(home)
     began = time.monotonic()
     failure = None
