@@ -1,8 +1,8 @@
-"""Starting, awaiting and shutting down the agents of this machine.
+"""Starting and shutting down the agents of this machine.
 
-Agents are started side by side from the one zipapp, each in a session of its own so that it outlives
-whoever started it, with an environment of its own. An agent says that it serves by writing `ready.json`;
-one that ends instead is reported with the tail of its log.
+Agents are started side by side from the one zipapp, each with an environment of its own. What we start is
+the agent's launcher, which goes to the background by itself and ends with the truth: 0 when the agent
+serves, else a sentence that says why not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from jupyter_sky.agent.daemon import ALREADY_SERVED
 from jupyter_sky.errors import InfraError
 from jupyter_sky.infra.local.environment import node_environment
 from jupyter_sky.infra.local.layout import read_json
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     from jupyter_sky.events import Reporter
     from jupyter_sky.infra.local.layout import ClusterFolder, NodeFolder
 
-#: Seconds in which all agents must answer; they need a fraction of one, unless the machine is very busy.
+#: Seconds in which all agents must serve; they need a fraction of one, unless the machine is very busy.
 _START_LIMIT = 60.0
 
-#: Seconds between two looks for `ready.json`.
-_LOOK = 0.005
+#: Seconds between two looks at an agent that someone else has started.
+_LOOK = 0.01
 
 #: How much of an agent's log is shown when it did not start, in bytes.
 _TAIL = 2000
 
-#: Seconds that a shutdown may take in which jobs are told to end and have their grace.
+#: Seconds that a shutdown may take, in which jobs are told to end and have their grace.
 _STOP_LIMIT = 60.0
 
 
@@ -50,43 +51,46 @@ def start(nodes: Sequence[NodeFolder], bundle: Path, report: Reporter) -> None:
     Raises
     ------
     InfraError
-        One ended or did not answer in time; the message has the tail of its log.
+        One ended or did not serve in time; the message has its own words and the tail of its log.
     """
-    if not nodes:
-        return
     deadline = time.monotonic() + _START_LIMIT
-    starting = {node: _spawn(node, bundle) for node in nodes}
+    launchers: list[subprocess.Popen[bytes]] = []
     try:
-        while starting:
-            truth = Truth()
-            for node, launcher in list(starting.items()):
-                code = launcher.poll()
-                if truth.serves(read_json(node.ready)):
-                    launcher.wait()
-                    del starting[node]
-                    report.progress(len(nodes) - len(starting), len(nodes), "nodes")
-                elif code:
-                    raise _not_started(node, f"ended with exit code {code} when it was started")
-            if time.monotonic() > deadline:
-                raise _not_started(next(iter(starting)), f"did not answer within {_START_LIMIT:g} seconds")
-            time.sleep(_LOOK)
+        launchers.extend(_launch(node, bundle) for node in nodes)
+        for done, (node, launcher) in enumerate(zip(nodes, launchers, strict=True), start=1):
+            try:
+                _, words = launcher.communicate(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                raise _not_started(node, f"did not serve within {_START_LIMIT:g} seconds") from None
+            if launcher.returncode == ALREADY_SERVED:
+                # An attempt that was killed had started it; it is about to serve.
+                _await(node, deadline)
+            elif launcher.returncode:
+                raise _not_started(node, f"did not start: {words.decode(errors='replace').strip()}")
+            report.progress(done, len(nodes), "nodes")
     finally:
-        for launcher in starting.values():
+        for launcher in launchers:
             launcher.kill()
-            launcher.wait()
+            launcher.communicate()
 
 
-def _spawn(node: NodeFolder, bundle: Path) -> subprocess.Popen[bytes]:
-    with open(node.log, "ab", opener=_private) as log:
-        return subprocess.Popen(
-            command(bundle, "serve", node.path, "--detach"),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=node_environment(node.node_id, node.home),
-            cwd=node.path,
-            start_new_session=True,
-        )
+def _launch(node: NodeFolder, bundle: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command(bundle, "serve", node.path, "--detach"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=node_environment(node.node_id, node.home),
+        cwd=node.path,
+        start_new_session=True,
+    )
+
+
+def _await(node: NodeFolder, deadline: float) -> None:
+    while not Truth().serves(read_json(node.ready)):
+        if time.monotonic() > deadline:
+            raise _not_started(node, f"did not serve within {_START_LIMIT:g} seconds")
+        time.sleep(_LOOK)
 
 
 def shut_down(bundle: Path, folder: ClusterFolder, num_nodes: int) -> None:
@@ -131,7 +135,3 @@ def _last_words(node: NodeFolder) -> str:
     except OSError:
         words = ""
     return "\n  " + "\n  ".join(words.splitlines()) if words else " Its log is empty."
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -325,7 +325,9 @@ class LocalInfra(Infra):
         )
 
     def _end_processes(self, folder: ClusterFolder) -> None:
-        left = processes.end_all(folder.cluster_id, grace=_GRACE)
+        readies = [read_json(path) for path in folder.path.glob("node-*/ready.json")]
+        agents = [ready["pid"] for ready in readies if ready is not None and Truth().serves(ready)]
+        left = processes.end_all(folder.cluster_id, agents, grace=_GRACE)
         if left:
             raise InfraError(
                 f"Processes of a local cluster do not end, even killed: {', '.join(map(str, sorted(left)))}.",
