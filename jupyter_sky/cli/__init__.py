@@ -12,6 +12,11 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     import sys
 
-    from jupyter_sky.cli.program import run
+    try:
+        from jupyter_sky.cli.program import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Before the first command could have begun, or after the last has ended.
+        code = 130
+    sys.exit(code)

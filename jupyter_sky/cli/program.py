@@ -6,6 +6,7 @@ terminal: errors as sentences on standard error, exit codes, and silence when it
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -58,12 +59,26 @@ def explain(error: Exception, face: Face) -> tuple[str, int]:
         hint = None
         if error.ctx is not None:
             hint = f"`{error.ctx.command_path} --help` tells how it is used."
-        return _sentence(face.typed(error.format_message()), hint), 2
+        told = _no_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        return _sentence(face.typed(told), hint), 2
     if isinstance(error, click.ClickException):
         return _sentence(error.format_message(), None), error.exit_code
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     hint = f"This is a defect of Jupyter Sky; {DEBUG_VARIABLE}=1 in the environment shows where it is."
     return _sentence(what, hint), _DEFECT
+
+
+def _no_option(error: click.NoSuchOption) -> str:
+    """Name the nearest option, or say how an option is passed on to the command that a task is."""
+    parameters = error.ctx.command.get_params(error.ctx) if error.ctx is not None else []
+    known = [option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)]
+    near = difflib.get_close_matches(error.option_name, known, n=1, cutoff=0.7)
+    message = f"There is no option {error.option_name!r}."
+    if near:
+        return f"{message} Did you mean {near[0]!r}?"
+    if any(parameter.name == "entrypoint" for parameter in parameters):
+        return f"{message} If it is for the command you run, write -- before that command."
+    return message
 
 
 def _sentence(message: str, hint: str | None) -> str:

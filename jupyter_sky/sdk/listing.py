@@ -24,7 +24,7 @@ class Printer(Protocol):
         """Write a text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column(Generic[T]):
     """One column: its head line, what it says of a row, its side, and whether only a wide table has it."""
 

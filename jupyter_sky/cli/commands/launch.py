@@ -16,22 +16,7 @@ if TYPE_CHECKING:
     from jupyter_sky.sdk.listing import Listing
 
 
-class TaskCommand(click.Command):
-    """A command whose words may be another command, with options of its own."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words; an unknown option behind a command was probably meant for that command."""
-        typed = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.possibilities or "--" in typed:
-                raise
-            message = f"{error.message} If it is for the command you run, write -- before that command."
-            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
-
-
-@click.command(cls=TaskCommand)
+@click.command()
 @options.task
 @click.option(
     "-c",
@@ -109,7 +94,7 @@ def launch(
     return _queued(face, done.cluster_name, done.job_id, operation_id=done.operation_id, detach=detach_run)
 
 
-@click.command(name="exec", cls=TaskCommand)
+@click.command(name="exec")
 @options.task
 @click.option(
     "-c",
