@@ -8,6 +8,7 @@ here: of secrets only the names are kept.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from typing import Any, Dict, List, Optional, Sequence
@@ -91,13 +92,15 @@ class Store:
 
     def __init__(self, path: str) -> None:
         try:
+            # Private from its first moment; the files that SQLite lays beside it take its mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
             self._db.execute("PRAGMA journal_mode=WAL")
             # A crash of the agent loses nothing this way; only a loss of power may lose the last moments.
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA cache_size=-512")
             self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} cannot be opened: {error}") from None
 
     def close(self) -> None:
