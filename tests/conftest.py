@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
-#: Reasons, by how they begin, for which a test may be skipped even in continuous integration: what a machine may
-#: lack and no package can give it, and what an infra says it cannot do.
+#: Reasons, by how they begin, for which a test may be skipped even in continuous integration: what a machine
+#: may lack and no package can give it, and what an infra says it cannot do.
 ALLOWED_SKIPS = (
     "only on macOS",
     "needs a GPU",
