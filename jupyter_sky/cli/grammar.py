@@ -29,6 +29,19 @@ class Entry:
     hidden: bool = False
 
 
+class SkyCommand(click.Command):
+    """A command whose help names commands as they are typed where it is read."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Write the help."""
+        return as_typed(super().get_help(ctx), ctx)
+
+
+def as_typed(text: str, ctx: click.Context) -> str:
+    """Replace the terminal's `jupyter sky` by what the person types before a command."""
+    return text.replace("jupyter sky ", f"{ctx.find_root().info_name or 'jupyter sky'} ")
+
+
 class SkyGroup(click.Group):
     """A group whose commands are imported when they are run.
 
@@ -71,6 +84,10 @@ class SkyGroup(click.Group):
             meant = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"There is no command {name!r}.{meant}", ctx=ctx)
         return super().resolve_command(ctx, args)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Write the help."""
+        return as_typed(super().get_help(ctx), ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, from the table alone."""

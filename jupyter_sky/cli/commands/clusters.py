@@ -8,6 +8,7 @@ import click
 
 from jupyter_sky.cli import options
 from jupyter_sky.cli.face import Document, Face
+from jupyter_sky.cli.grammar import SkyCommand
 from jupyter_sky.cli.watching import operations_go_on
 from jupyter_sky.errors import ClusterNotFoundError, NotConfirmedError, UsageError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_sky.sdk.listing import Listing
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.clusters_argument
 @click.option("-v", "--verbose", is_flag=True, help="Also where the head is, and what was last run.")
 @click.option("-r", "--refresh", is_flag=True, help="Ask also the infras whose answer takes long.")
@@ -63,7 +64,7 @@ def _done(face: Face, names: list[str], what: str) -> None:
 _all = click.option("-a", "--all", "all_clusters", is_flag=True, help="All clusters.")
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.clusters_argument
 @_all
 @options.autostop
@@ -96,7 +97,7 @@ def start(
     _done(face, chosen, "is up")
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.clusters_argument
 @_all
 @options.yes
@@ -111,7 +112,7 @@ def stop(face: Face, /, *, names: tuple[str, ...], all_clusters: bool, yes: bool
     _done(face, chosen, "is stopped; `jupyter sky start` starts it again")
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.clusters_argument
 @_all
 @click.option("-p", "--purge", is_flag=True, help="Forget clusters even if their infra cannot be asked.")
@@ -127,7 +128,7 @@ def down(face: Face, /, *, names: tuple[str, ...], all_clusters: bool, purge: bo
     _done(face, chosen, "is gone")
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.clusters_argument
 @_all
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from jupyter_sky.cli import complete, options
 from jupyter_sky.cli.face import Document, Face, Outcome
+from jupyter_sky.cli.grammar import SkyCommand
 from jupyter_sky.cli.watching import follow
 from jupyter_sky.errors import JobNotFoundError, NotConfirmedError, UsageError
 
@@ -35,7 +36,7 @@ def _ids(cluster: str, jobs: Sequence[str]) -> list[int]:
     return [int(job) if job.isdecimal() else latest[job] for job in jobs]
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.clusters_argument
 @click.option("-s", "--skip-finished", is_flag=True, help="Only jobs that have not ended.")
 @options.output
@@ -57,7 +58,7 @@ def queue(_: Face, /, *, names: tuple[str, ...], skip_finished: bool) -> Listing
     return views.jobs(rows, with_cluster=len(chosen) > 1)
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.cluster_argument
 @click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete.jobs)
 @click.option("--follow/--no-follow", "wait", default=True, help="Whether to go on until the job has ended.")
@@ -114,7 +115,7 @@ def _download(face: Face, cluster: str, ids: list[int]) -> Document | None:
     return Document("\n".join(str(Path(folder)) for folder in done.values()))
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.cluster_argument
 @click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete.jobs)
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="All jobs that have not ended.")

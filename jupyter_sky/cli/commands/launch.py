@@ -8,6 +8,7 @@ import click
 
 from jupyter_sky.cli import complete, options
 from jupyter_sky.cli.face import Face, Outcome
+from jupyter_sky.cli.grammar import SkyCommand
 from jupyter_sky.cli.watching import follow, operations_go_on
 from jupyter_sky.errors import UsageError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_sky.sdk.listing import Listing
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.task
 @click.option(
     "-c",
@@ -94,7 +95,7 @@ def launch(
     return _queued(face, done.cluster_name, done.job_id, operation_id=done.operation_id, detach=detach_run)
 
 
-@click.command(name="exec")
+@click.command(cls=SkyCommand, name="exec")
 @options.task
 @click.option(
     "-c",

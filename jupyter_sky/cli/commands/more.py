@@ -11,6 +11,7 @@ import click
 
 from jupyter_sky.cli import complete, options
 from jupyter_sky.cli.face import Document, Face
+from jupyter_sky.cli.grammar import SkyCommand
 from jupyter_sky.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.pass_face
 def version(_: Face, /) -> Document:
     """Show the version."""
@@ -28,7 +29,7 @@ def version(_: Face, /) -> Document:
     return Document(__version__)
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.pass_face
 def schema(_: Face, /) -> Document:
     """Print the JSON Schema of task files.
@@ -40,7 +41,7 @@ def schema(_: Face, /) -> Document:
     return Document(json.dumps(task_json_schema(), indent=2))
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @click.argument("shell", metavar=f"[{'|'.join(_SHELLS)}]", type=click.Choice(_SHELLS), required=False)
 @options.pass_face
 def completion(_: Face, /, *, shell: str | None) -> Document:
@@ -67,7 +68,7 @@ def completion(_: Face, /, *, shell: str | None) -> Document:
     return Document(kind(sky, {}, "jupyter-sky", COMPLETE_VARIABLE).source())
 
 
-@click.command(name="ssh-config")
+@click.command(cls=SkyCommand, name="ssh-config")
 @click.argument("names", metavar="[CLUSTER]...", nargs=-1, shell_complete=complete.clusters)
 @click.option("--install", is_flag=True, help="Make ~/.ssh/config include all clusters, once and for ever.")
 @options.pass_face

@@ -8,7 +8,7 @@ import click
 
 from jupyter_sky.cli import complete, options
 from jupyter_sky.cli.face import Document, Face, Outcome
-from jupyter_sky.cli.grammar import Entry, SkyGroup
+from jupyter_sky.cli.grammar import Entry, SkyCommand, SkyGroup
 from jupyter_sky.cli.watching import operations_go_on
 from jupyter_sky.errors import NotConfirmedError, OperationNotFoundError, UsageError
 
@@ -44,7 +44,7 @@ def _find(beginning: str) -> OperationRecord:
     )
 
 
-@click.command(name="list")
+@click.command(cls=SkyCommand, name="list")
 @click.option("-a", "--all", "everything", is_flag=True, help="Also those that have ended.")
 @options.output
 @options.pass_face
@@ -56,7 +56,7 @@ def list_(_: Face, /, *, everything: bool) -> Listing[OperationRecord]:
     return views.operations(flow.listing(active=None if everything else True))
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @_operation
 @options.output
 @options.pass_face
@@ -75,7 +75,7 @@ def attach(face: Face, /, *, operation: str) -> Outcome:
     return Outcome(cluster, job_id, operation_id=record.id)
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @_operation
 @options.yes
 @options.pass_face
@@ -92,7 +92,7 @@ def cancel(face: Face, /, *, operation: str, yes: bool) -> None:
         face.note(f"The {record.kind} of {record.target!r} had ended already.")
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @_operation
 @options.pass_face
 def log(_: Face, /, *, operation: str) -> Document:

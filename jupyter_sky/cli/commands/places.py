@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jupyter_sky.cli import complete, options
-from jupyter_sky.cli.grammar import Entry, SkyGroup
+from jupyter_sky.cli.grammar import Entry, SkyCommand, SkyGroup
 from jupyter_sky.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_sky.state import CostRow
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @click.argument("infras", metavar="[INFRA]...", nargs=-1, shell_complete=complete.infras)
 @options.output
 @options.pass_face
@@ -49,7 +49,7 @@ def _list_gpus(
 def _gpu_command(name: str, text: str) -> click.Command:
     """Make one of the two spellings of the same command."""
 
-    @click.command(name=name, help=text)
+    @click.command(cls=SkyCommand, name=name, help=text)
     @click.argument("accelerator", metavar="[ACCELERATOR]", required=False)
     @click.option("--infra", metavar="INFRA", shell_complete=complete.infras, help="Only there.")
     @click.option(
@@ -81,7 +81,7 @@ gpus = SkyGroup(
 )
 
 
-@click.command(name="cost-report")
+@click.command(cls=SkyCommand, name="cost-report")
 @click.option("-a", "--all", "everything", is_flag=True, expose_value=False, help="All of them; the default.")
 @options.output
 @options.pass_face

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jupyter_sky.cli import options
-from jupyter_sky.cli.grammar import Entry, SkyGroup
+from jupyter_sky.cli.grammar import Entry, SkyCommand, SkyGroup
 
 if TYPE_CHECKING:
     from jupyter_sky.cli.face import Face
@@ -30,7 +30,7 @@ def _tell(face: Face, done: SyncStats) -> None:
     )
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.cluster_argument
 @click.argument("local", metavar="LOCAL", type=click.Path())
 @click.argument("remote", metavar="[REMOTE]", default="~/sky_workdir/")
@@ -53,7 +53,7 @@ def up(
     _tell(face, done)
 
 
-@click.command()
+@click.command(cls=SkyCommand)
 @options.cluster_argument
 @click.argument("remote", metavar="REMOTE")
 @click.argument("local", metavar="[LOCAL]", default=".", type=click.Path())
