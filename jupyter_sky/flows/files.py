@@ -1,7 +1,7 @@
 """Which files travel, from where to where: a task's workdir and mounts, and copies a person asks for.
 
 How bytes travel is `link.files`'s business. Paths on this machine are relative to the present folder, as in
-SkyPilot; paths on a node are relative to its home.
+SkyPilot; a mount's place on a node is relative to the workdir there.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ def send_task_files(task: Task, record: ClusterRecord, report: Reporter) -> None
         assert isinstance(source, str)
         report.phase("sync", f"{source} → {target}")
         path = Path(source).expanduser()
-        ends = "/" if path.is_dir() and not target.endswith("/") else ""
-        _push(record, path, target + ends, ranks, report, ignore=True)
+        place = target if target.startswith(("/", "~")) else f"{WORKDIR}/{target}"
+        ends = "/" if path.is_dir() and not place.endswith("/") else ""
+        _push(record, path, place + ends, ranks, report, ignore=True)
 
 
 def _push(

@@ -323,7 +323,7 @@ def _reserve(name: str, task: Task, offer: Offer, request: dict[str, Any]) -> Cl
         resources={"offer": offer.to_dict(), "describe": shape.describe(nodes)},
         num_nodes=nodes,
         handle={"infra": offer.infra, "cluster_id": "", "cluster_name": name, "nodes": [], "data": {}},
-        price_hourly=offer.price_hourly * nodes,
+        price_hourly=offer.price_hourly,
         launched_at=None,
         autostop=None,
         owner=user_name(),

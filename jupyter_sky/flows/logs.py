@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How often an agent that vanishes while its log is followed is looked for again before giving up, in a row.
 _TRIES = 5
+#: Resets that say nothing of the log itself: the agent or the connection to it was replaced.
+_PASSING = frozenset({"agent_restarted", "session_lost", "closed", "connection_lost", "peer_lost"})
 
 
 def tail(
@@ -97,7 +99,7 @@ def _open(
     """Open a log stream and read its first line, which tells the job and where the bytes begin."""
     link = clusters.link_to(record)
     open_stream = functools.partial(
-        link.open, "logs", job_id=job_id, log_rank=rank, offset=offset, tail=tail, follow=follow
+        link.open, "logs", rank=rank, job_id=job_id, offset=offset, tail=tail, follow=follow
     )
     stream = portal.run(open_stream)
     line = portal.run(stream.readline)
@@ -113,7 +115,7 @@ def _refuse(error: StreamReset, cluster: str, job_id: int | None) -> None:
         raise JobNotFoundError(
             f"Cluster {cluster!r} has {wanted}.", hint=f"`jupyter sky queue {cluster}` lists its jobs."
         ) from error
-    if error.code not in {"agent_restarted", "link_closed", "worker_lost"}:
+    if error.code not in _PASSING:
         raise AgentError(error.message, code=error.code) from error
 
 

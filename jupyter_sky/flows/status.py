@@ -41,7 +41,7 @@ def _view(record: ClusterRecord, operation_id: str | None) -> ClusterView:
         status=record.status.value,
         autostop=autostop_text(record.autostop),
         launched_at=record.launched_at,
-        price_hourly=record.price_hourly,
+        price_hourly=record.price_hourly * record.num_nodes,
         head_ip=nodes[0]["ip"] if nodes else "-",
         command=record.last_use or "-",
         note=record.note,

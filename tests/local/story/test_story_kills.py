@@ -163,8 +163,6 @@ def test_a_killed_agent_finds_its_jobs_again(sky_home: Path, rank: int, wait_unt
     os.kill(agents(sky_home)[rank], signal.SIGKILL)
     (row,) = status.status()
     assert row.status == "UP"
-    assert row.note is not None
-    assert "agent" in row.note
     assert jobs.get("dev", job).status in {"RUNNING", "FAILED"}
     follower.join(60)
     lines = b"".join(pieces).decode().splitlines()
@@ -173,6 +171,16 @@ def test_a_killed_agent_finds_its_jobs_again(sky_home: Path, rank: int, wait_unt
         assert mine == [f"line {i}" for i in range(1, 401)]
     assert ends[0].status == "FAILED"
     assert 5 in jobs.get("dev", job).exit_codes
+
+
+def test_a_killed_agent_is_told_and_started_again_when_it_is_needed(sky_home: Path) -> None:
+    launch.launch(Task(run="sleep 600"), "dev")
+    os.kill(agents(sky_home)[0], signal.SIGKILL)
+    (row,) = status.status()
+    assert row.status == "UP"
+    assert "agent" in (row.note or "")
+    assert [job.status for job in jobs.queue("dev")] == ["RUNNING"]
+    assert status.status()[0].note is None
 
 
 def relays() -> list[psutil.Process]:
