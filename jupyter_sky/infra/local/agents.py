@@ -70,8 +70,9 @@ def start(nodes: Sequence[NodeFolder], bundle: Path, report: Reporter) -> None:
             report.progress(done, len(nodes), "nodes")
     finally:
         for launcher in launchers:
-            launcher.kill()
-            launcher.communicate()
+            if launcher.returncode is None:
+                launcher.kill()
+                launcher.communicate()
 
 
 def _launch(node: NodeFolder, bundle: Path) -> subprocess.Popen[bytes]:

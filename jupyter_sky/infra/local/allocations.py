@@ -13,6 +13,7 @@ import functools
 import hashlib
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,15 @@ _LOCK_TIMEOUT = 30.0
 
 @dataclass(slots=True)
 class Holding:
-    """What a cluster holds: its subnet (`127.83.12`; empty where all share 127.0.0.1), and GPUs by rank."""
+    """What a cluster holds: its subnet (`127.83.12`; empty where all share 127.0.0.1), and GPUs by rank.
+
+    `taken_at` is when it last took them, in seconds since the epoch: a cluster that ended before and is just
+    being started again is not stopped.
+    """
 
     subnet: str = ""
     gpus: list[list[int]] = field(default_factory=list)
+    taken_at: float = 0.0
 
     def address(self, rank: int) -> str:
         """Give the address of one node."""
@@ -66,7 +72,7 @@ class Allocations:
         num_nodes: int,
         gpus_per_node: int,
         candidates: Sequence[Gpu],
-        is_stopped: Callable[[str], bool],
+        is_stopped: Callable[[str, float], bool],
     ) -> Holding:
         """Give a cluster its subnet and GPUs; what it already holds it keeps.
 
@@ -79,7 +85,7 @@ class Allocations:
         candidates
             The GPUs of this machine that are of the right kind.
         is_stopped
-            Whether another cluster runs nothing now, so that its GPUs are free.
+            Whether another cluster ended after it took its GPUs, so that they are free.
 
         Raises
         ------
@@ -94,7 +100,7 @@ class Allocations:
                 holding.gpus = []
                 taken: set[int] = set()
                 for other_id, other in holdings.items():
-                    if other.gpus and other_id != cluster_id and is_stopped(other_id):
+                    if other.gpus and other_id != cluster_id and is_stopped(other_id, other.taken_at):
                         other.gpus = []
                     taken.update(index for indices in other.gpus for index in indices)
                 free = [gpu.index for gpu in candidates if gpu.index not in taken]
@@ -108,6 +114,7 @@ class Allocations:
                 holding.gpus = [
                     free[rank * gpus_per_node : (rank + 1) * gpus_per_node] for rank in range(num_nodes)
                 ]
+            holding.taken_at = time.time()
             return holding
 
     def release(self, cluster_id: str, *, only_gpus: bool = False) -> None:

@@ -46,6 +46,9 @@ def node_environment(node_id: str, home: Path) -> dict[str, str]:
         "PATH": _search_path(),
         "HOME": str(home),
         NODE_MARK: node_id,
+        # GPUs are counted as nvidia-smi counts them, and a job sees those it was given: by default none.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "",
     }
 
 

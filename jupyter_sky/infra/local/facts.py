@@ -8,6 +8,7 @@ process.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from dataclasses import dataclass
 
@@ -52,7 +53,16 @@ def machine() -> Machine:
 @functools.cache
 def _gpus() -> tuple[Gpu, ...]:
     """Ask for the GPUs; once, because without a persistence daemon the driver takes seconds to answer."""
-    return tuple(Gpu(raw["index"], short_gpu_name(raw["name"]), raw["memory_mb"]) for raw in facts.gpus())
+    found = (Gpu(raw["index"], short_gpu_name(raw["name"]), raw["memory_mb"]) for raw in facts.gpus())
+    return tuple(gpu for gpu in found if _is_ours(gpu.index))
+
+
+def _is_ours(index: int) -> bool:
+    """Whether a GPU is one that this process was given, where it was given some by number."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None or not re.fullmatch(r"(-?\d+(,-?\d+)*)?", given):
+        return True
+    return str(index) in given.split(",")
 
 
 def short_gpu_name(product: str) -> str:

@@ -174,7 +174,14 @@ class LocalInfra(Infra):
     def start(self, handle: ClusterHandle, report: Reporter) -> ClusterHandle:
         """Start the agents that do not run; one that was killed finds its jobs again."""
         folder, content = self._existing(handle)
-        return self._bring_up(folder, content, report)
+        try:
+            return self._bring_up(folder, content, report)
+        except OSError as error:
+            raise InfraError(
+                f"Cluster {handle.cluster_name!r} could not be started in {folder.path}: "
+                f"{error.strerror or error}.",
+                hint="Its files are as they were. Make room on the disk, then start it again.",
+            ) from error
 
     def terminate(self, handle: ClusterHandle, report: Reporter) -> None:
         """Remove every process, file and address of the cluster, and make sure that nothing is left."""
@@ -299,19 +306,19 @@ class LocalInfra(Infra):
         return {
             index
             for cluster_id, holding in self._allocations().all().items()
-            if holding.gpus and not self._is_stopped(cluster_id)
+            if holding.gpus and not self._is_stopped(cluster_id, holding.taken_at)
             for indices in holding.gpus
             for index in indices
         }
 
-    def _is_stopped(self, cluster_id: str) -> bool:
-        """Whether nothing of a cluster runs: its agents said so as they ended, or the machine restarted."""
+    def _is_stopped(self, cluster_id: str, since: float) -> bool:
+        """Whether all nodes of a cluster ended after a moment, by their own word or with the machine."""
         folder = ClusterFolder(self._local, cluster_id)
         content = folder.read()
         if content is None:
             return not folder.path.exists()
-        states = {node.state for node in Truth().of_cluster(folder, content.num_nodes)}
-        return content.prepared and not states & {NodeState.RUNNING, NodeState.STARTING}
+        nodes = Truth().of_cluster(folder, content.num_nodes)
+        return all(node.ended_at is not None and node.ended_at > since for node in nodes)
 
     def _handle(self, folder: ClusterFolder, content: ClusterFile, holding: Holding | None) -> ClusterHandle:
         nodes = []

@@ -7,6 +7,7 @@ whatever else its folder says.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.infra.base import NodeState, NodeStatus
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 #: Reasons after which an agent leaves nothing that could be started again.
 _GONE = frozenset({"autodown", "down"})
+
+
+def _booted_at() -> float:
+    """When this machine was started, in seconds since the epoch: by then, everything before had ended."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.time() - time.clock_gettime(clock)
 
 
 class Truth:
@@ -56,5 +63,5 @@ class Truth:
                 return NodeStatus(rank, NodeState.STARTING, "its agent has not answered yet")
             return NodeStatus(rank, NodeState.GONE)
         if ready["boot_id"] != boot_id():
-            return NodeStatus(rank, NodeState.STOPPED, "reboot")
+            return NodeStatus(rank, NodeState.STOPPED, "reboot", _booted_at())
         return NodeStatus(rank, NodeState.RUNNING, "agent_lost")

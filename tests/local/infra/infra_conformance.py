@@ -51,7 +51,7 @@ def ask_agent(
         link = await Link.connect(infra.carrier(handle), timeout=20)
         try:
             for method, params in calls:
-                answer = await link.call(method, timeout=20, rank=rank, **params)
+                answer = await link.call(method, timeout=40, rank=rank, **params)
             return answer
         finally:
             await link.close()
@@ -200,9 +200,7 @@ class InfraConformance:
 def run_job(infra: Infra, handle: ClusterHandle, script: str) -> dict[str, Any]:
     """Run a script as a job on the head and give the job at its end."""
     job_id = submit(infra, handle, script)
-    job: dict[str, Any] = ask_agent(
-        infra, handle, ("job.wait", {"job_id": job_id, "until": "ended", "timeout": 15})
-    )
+    job: dict[str, Any] = ask_agent(infra, handle, ("job.wait", {"job_id": job_id, "until": "ended"}))
     return job
 
 

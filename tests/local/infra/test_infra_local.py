@@ -148,13 +148,13 @@ def test_a_killed_agent_is_told_and_start_gives_a_new_one_that_finds_the_job(
     infra: LocalInfra, sky_home: Path, cluster: ClusterHandle, wait_until: Callable[..., Any]
 ) -> None:
     job = submit(infra, cluster, "while ! test -e ~/go; do sleep 0.02; done")
-    ask_agent(infra, cluster, ("job.wait", {"job_id": job, "until": "started", "timeout": 10}))
+    ask_agent(infra, cluster, ("job.wait", {"job_id": job, "until": "started"}))
     kill(agent_pid(sky_home, cluster), wait_until)
     assert truth(infra, cluster) == (NodeState.RUNNING, "agent_lost")
     healed = infra.start(cluster, REPORT)
     assert truth(infra, healed) == (NodeState.RUNNING, "")
     (root_of(sky_home, cluster) / "home" / "go").touch()
-    ended = ask_agent(infra, healed, ("job.wait", {"job_id": job, "until": "ended", "timeout": 10}))
+    ended = ask_agent(infra, healed, ("job.wait", {"job_id": job, "until": "ended"}))
     assert ended["status"] == "SUCCEEDED"
 
 
@@ -277,7 +277,7 @@ def provision_and_die(home: Path, cluster_id: str, point: int) -> subprocess.Com
     )
 
 
-@pytest.mark.parametrize("point", [1, 2, 4, 7, 11, 15, 18, 20, 22, 24, 26, 30])
+@pytest.mark.parametrize("point", [1, 3, 6, 10, 14, 18, 20, 22, 24])
 def test_a_kill_while_provisioning_leaks_nothing_and_can_be_continued(
     infra: LocalInfra, sky_home: Path, point: int
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def take(allocations: Allocations, cluster_id: str, gpus_per_node: int = 0, num_
         num_nodes=num_nodes,
         gpus_per_node=gpus_per_node,
         candidates=T4S,
-        is_stopped=lambda other: other.startswith("stopped"),
+        is_stopped=lambda other, _: other.startswith("stopped"),
     )
 
 
@@ -176,6 +177,41 @@ def test_gpus_belong_to_one_cluster_until_it_is_stopped_or_gone(tmp_path: Path) 
     assert take(allocations, "e", gpus_per_node=3).gpus == [[0, 1, 3]]
 
 
+def test_a_cluster_that_is_just_being_started_again_keeps_its_gpus(tmp_path: Path) -> None:
+    """It ended before it took them again, so nobody else may, although its agents do not serve yet."""
+    allocations = Allocations(tmp_path / "local")
+    ended_at = take(allocations, "a", gpus_per_node=4).taken_at + 0.001
+    while time.time() <= ended_at:
+        pass
+    take(allocations, "a", gpus_per_node=4)
+    (tmp_path / "local" / "b").mkdir()
+    with pytest.raises(InfraError, match="1 GPU asked, 0 of 4"):
+        allocations.take(
+            "b",
+            num_nodes=1,
+            gpus_per_node=1,
+            candidates=T4S,
+            is_stopped=lambda _, taken_at: ended_at > taken_at,
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "indices"), [("1", [1]), ("0,1", [0, 1]), ("", []), ("-1", []), ("GPU-1f", [0, 1])]
+)
+def test_only_the_gpus_this_process_was_given_are_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, indices: list[int]
+) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '0, Tesla T4, 15360\\n1, Tesla T4, 15360\\n'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    facts._gpus.cache_clear()
+    try:
+        assert [gpu.index for gpu in facts.machine().gpus] == indices
+    finally:
+        facts._gpus.cache_clear()
+
+
 def test_what_a_vanished_cluster_held_is_free(tmp_path: Path) -> None:
     allocations = Allocations(tmp_path / "local")
     take(allocations, "a", gpus_per_node=4)
@@ -194,7 +230,7 @@ def test_launches_at_once_never_share_a_gpu_or_an_address(tmp_path: Path) -> Non
         for number in range(10):
             (local / f"{name}{number}").mkdir(parents=True)
             Allocations(local).take(f"{name}{number}", num_nodes=1, gpus_per_node=1,
-                candidates=[Gpu(i, "T4", 0) for i in range(40)], is_stopped=lambda _: False)
+                candidates=[Gpu(i, "T4", 0) for i in range(40)], is_stopped=lambda *_: False)
     """)
     children = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "local"), name])
