@@ -4,7 +4,7 @@ An infra turns an offer into running nodes, each with an agent, and back into no
 YAML, no database and no person: it is told what to make, reports progress, and answers truthfully what is
 there. All methods block and may be called from any thread; flows call them from their own process or a worker
 thread. A third party adds an infra through the entry-point group `jupyter_sky.infra`, and proves it with
-`tests/local/infra_conformance.py`.
+`tests/local/infra/infra_conformance.py`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,11 @@ class NodeState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """The state of one node, with a reason where it is not RUNNING (`autostop`, `autodown`, `reboot`, …)."""
+    """The state of one node, with a reason where it is not simply RUNNING.
+
+    STOPPED or GONE have `stop`, `autostop`, `autodown` or `reboot`, or what else the infra knows. RUNNING
+    with `agent_lost` is a node whose agent died: its jobs may go on, and `Infra.start` gives it a new agent.
+    """
 
     rank: int
     state: NodeState

@@ -13,7 +13,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING
 
-from jupyter_sky.errors import InfraDisabledError, InfraError
+from jupyter_sky.errors import InfraDisabledError, SkyError
 from jupyter_sky.infra.base import Infra, InfraCheck
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_infra(name: str) -> InfraCheck:
     """Say whether one infra can be used from here; a plugin that fails is disabled, with what it said."""
     try:
         return get_infra(name).check()
-    except InfraError as error:
+    except SkyError as error:
         return InfraCheck(infra=name, enabled=False, reason=str(error), hint=error.hint or "")
     except Exception as error:  # noqa: BLE001 -- a stranger's plugin may raise anything, and check is where that is told
         return InfraCheck(

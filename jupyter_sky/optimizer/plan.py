@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jupyter_sky.errors import InfraError, NoOfferError
+from jupyter_sky.errors import NoOfferError, SkyError
 from jupyter_sky.infra.base import Offer, Rejection
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _ask(infra: Infra, resources: Resources, num_nodes: int) -> list[Offer | Rej
         ]
     try:
         answers = infra.offers(resources, num_nodes)
-    except InfraError as error:
+    except SkyError as error:
         return [Rejection(infra.name, f"could not be asked: {error}", error.hint or "")]
     limit = resources.max_hourly_cost
     return [

@@ -136,7 +136,10 @@ class LocalInfra(Infra):
             return self._bring_up(folder, content, report)
         except BaseException as error:
             # A cancellation, too, leaves nothing behind.
-            self.terminate(self.reserve(request), SilentReporter())
+            try:
+                self.terminate(self.reserve(request), SilentReporter())
+            except InfraError as left:
+                report.log(str(left))
             if isinstance(error, OSError):
                 raise ProvisionError(
                     f"The files of cluster {request.cluster_name!r} could not be made in {folder.path}: "

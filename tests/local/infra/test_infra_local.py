@@ -301,6 +301,41 @@ def test_a_kill_while_provisioning_leaks_nothing_and_can_be_continued(
     assert held == {}
 
 
+DIE_REMOVING = textwrap.dedent("""
+    home, cluster_id, point = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    seen = 0
+    def strike(event, arguments):
+        global seen
+        seen += event in {"os.kill", "os.remove", "os.rmdir", "os.rename", "shutil.rmtree"}
+        if seen == point:
+            signal.raise_signal(signal.SIGKILL)
+    infra = LocalInfra(Path(home))
+    handle = infra.reserve(request(cluster_id, 2))
+    sys.addaudithook(strike)
+    infra.terminate(handle, REPORT)
+""")
+
+
+@pytest.mark.parametrize("point", [1, 2, 4, 8, 16, 32])
+def test_a_kill_while_removing_is_made_good_by_the_next_removal(
+    infra: LocalInfra, sky_home: Path, point: int
+) -> None:
+    request = new_request(infra, 2)
+    try:
+        handle = infra.provision(request, REPORT)
+        done = subprocess.run(
+            [sys.executable, "-c", LAUNCH + DIE_REMOVING, str(sky_home), request.cluster_id, str(point)],
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == -signal.SIGKILL
+    finally:
+        infra.terminate(infra.reserve(request), REPORT)
+    assert processes.of_cluster(request.cluster_id) == set()
+    assert not (sky_home / "local" / request.cluster_id).exists()
+    assert states(infra, handle) == [NodeState.GONE] * 2
+
+
 def as_request(request: ProvisionRequest, cluster_id: str) -> ProvisionRequest:
     """Give the request with another id."""
     from dataclasses import replace
@@ -350,6 +385,26 @@ def test_a_disk_that_takes_no_more_is_told_with_the_path_and_nothing_is_left(
     assert "ProvisionError: The files of cluster 'killed' could not be made" in done.stderr
     assert f"{sky_home}/local/{'f' * 32}: File too large" in done.stderr
     assert not (sky_home / "local" / ("f" * 32)).exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "local").write_text("a file where the folder of all clusters should be")
+    infra = LocalInfra(tmp_path)
+    request = new_request(infra)
+    with pytest.raises(ProvisionError) as caught:
+        infra.provision(request, REPORT)
+    assert f"could not be made in {tmp_path}/local/{request.cluster_id}: " in str(caught.value)
+    assert "JUPYTER_SKY_HOME" in (caught.value.hint or "")
+
+
+def test_a_state_folder_may_lie_deeper_than_a_sockets_path_can_be_long(tmp_path: Path) -> None:
+    infra = LocalInfra(tmp_path / ("deep-" * 20) / ("deeper-" * 20))
+    request = new_request(infra)
+    try:
+        handle = infra.provision(request, REPORT)
+        assert ask_agent(infra, handle, ("node.info", {}))["cluster_id"] == request.cluster_id
+    finally:
+        infra.terminate(infra.reserve(request), REPORT)
 
 
 SMI = """#!/bin/sh
