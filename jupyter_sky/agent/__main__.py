@@ -1,7 +1,7 @@
 """The agent's command line: `serve`, `relay`, `stop`, `version`.
 
-Each command imports only what it runs. A relay starts for every connection and must be there at once; an agent that
-serves one node alone never loads TLS, which would be a third of its memory.
+Each command imports only what it runs. A relay starts for every connection and must be there at once; an
+agent that serves one node alone never loads TLS, which would be a third of its memory.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Ending a cluster that nobody uses: how long it has been idle, and what happens then.
 
-Idleness is reckoned from what happened (the last job's end, the last session's end, the setting itself), not from
-ticks, so it is right after a restart of the agent and exact for any limit. A look once a minute is only a net for
-clocks that were set.
+Idleness is reckoned from what happened (the last job's end, the last session's end, the setting itself), not
+from ticks, so it is right after a restart of the agent and exact for any limit. A look once a minute is only
+a net for clocks that were set.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any, Awaitable, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
 
-from .children import Children
-from .journal import Journal
 from .node import Node, write_file
-from .jobs import JobQueue
 from .runner import base_env
 from .signals import Signal
 from .store import Store, StoreError
 from .wire import CallError
+
+if TYPE_CHECKING:
+    from .children import Children
+    from .jobs import JobQueue
+    from .journal import Journal
 
 _TICK = 60.0
 _HOOK_TIMEOUT = 3600.0
@@ -58,7 +60,7 @@ class Autostop:
         self._task: Optional[asyncio.Future[None]] = None
 
     def begin(self, *, fresh: bool) -> None:
-        """Take up the setting of an earlier agent; a node that had been stopped begins `fresh`, without one."""
+        """Take up an earlier agent's setting; a node that had been stopped begins `fresh`, without one."""
         if fresh:
             self._store.set(_SETTING, None)
         else:
@@ -118,7 +120,7 @@ class Autostop:
 
     @property
     def idle_since(self) -> Optional[float]:
-        """Since when nothing that counts has happened (seconds since the epoch); None while something does."""
+        """Since when nothing that counts has happened, in seconds since the epoch; None while it does."""
         wait_for = _WAIT_FOR[0] if self._setting is None else self._setting["wait_for"]
         if wait_for == "none" and self._setting is not None:
             return float(self._setting["set_at"])

@@ -5,13 +5,15 @@ Each one checks what it was given and hands it to the part that does the work; n
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional
 
-from .autostop import Autostop
-from .cluster import Cluster
-from .jobs import JobQueue
-from .store import Job
 from .wire import CallError
+
+if TYPE_CHECKING:
+    from .autostop import Autostop
+    from .cluster import Cluster
+    from .jobs import JobQueue
+    from .store import Job
 
 _Handler = Callable[[Dict[str, Any]], Awaitable[Any]]
 

@@ -1,8 +1,8 @@
 """Starting processes, learning how they ended, and ending those that should.
 
-The agent adopts every process of its node that loses its parent (it is a subreaper), so one reaper collects all
-children, known or not. Processes of an earlier agent are no children of this one; their end is watched through a
-pidfd where the system has them, else by looking. This module knows no job.
+The agent adopts every process of its node that loses its parent (it is a subreaper), so one reaper collects
+all children, known or not. Processes of an earlier agent are no children of this one; their end is watched
+through a pidfd where the system has them, else by looking. This module knows no job.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Children:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        # The reaper collects it, so the Popen object must not: with a code it takes the process for collected.
+        # The reaper collects it. With a code set, the Popen object takes that for done and leaves it alone.
         started.returncode = 0
         self._exits[started.pid] = self._loop.create_future()
         return started.pid
@@ -75,11 +75,11 @@ class Children:
         if fd is None or not process.is_alive(pid, start_time):
             if fd is not None:
                 os.close(fd)
-            while process.is_alive(pid, start_time):
+            while process.is_alive(pid, start_time):  # noqa: ASYNC110 - nobody tells when it ends
                 await asyncio.sleep(_LOOK)
             return
-        ended = self._loop.create_future()
-        self._loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+        ended: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(fd, _settle, ended)
         try:
             await ended
         finally:
@@ -89,8 +89,8 @@ class Children:
     async def end(self, find: Callable[[], Set[int]], grace: float = GRACE) -> Set[int]:
         """End whatever `find` gives: TERM, then KILL after `grace` seconds, again until it gives nothing.
 
-        Processes that appear meanwhile are ended, too. Returns what would not end within ten seconds after the
-        KILL: a process stuck in the kernel.
+        Processes that appear meanwhile are ended, too. Returns what would not end within ten seconds after
+        the KILL: a process stuck in the kernel.
         """
         number = signal.SIGTERM
         kill_at = time.monotonic() + grace
@@ -127,3 +127,8 @@ class Children:
             waiter = self._exits.get(pid)
             if waiter is not None and not waiter.done():
                 waiter.set_result(code)
+
+
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,7 +1,8 @@
 """The nodes of a cluster as its head sees them: who they are, what they have, and how to reach them.
 
 A single node is a cluster of one and needs nothing of the network. The head of several learns the others from
-`node.configure`, asks each what it has, and writes that to `cluster.json`, so that a restarted agent knows it again.
+`node.configure`, asks each what it has, and writes that to `cluster.json`, so that a restarted agent knows it
+again.
 """
 
 from __future__ import annotations
@@ -72,13 +73,13 @@ class Cluster:
         answers = await asyncio.gather(*(self._ask(peer["rank"]) for peer in wanted))
         silent = [
             f"{peer['rank']} ({peer['host']}:{peer['port']}: {answer})"
-            for peer, answer in zip(wanted, answers)
+            for peer, answer in zip(wanted, answers)  # noqa: B905 - Python 3.8 knows no `strict`
             if isinstance(answer, str)
         ]
         if silent:
             raise CallError("peer_unreachable", f"these ranks do not answer: {', '.join(silent)}")
         known = [{"rank": 0, "ip": by_rank[0]["ip"]}]
-        for peer, answer in zip(wanted, answers):
+        for peer, answer in zip(wanted, answers):  # noqa: B905 - Python 3.8 knows no `strict`
             assert not isinstance(answer, str)
             if answer["cluster_id"] != self._node.cluster_id or answer["rank"] != peer["rank"]:
                 raise CallError("peer_unreachable", f"at {peer['host']}:{peer['port']} answers another node")
@@ -115,12 +116,12 @@ class Cluster:
 
     async def _ask(self, rank: int) -> Any:
         """Give the worker's `node.info`, or why there is none."""
-        from .peers import PeerLost
+        from .peers import PeerLostError
 
         asking = self.peers[rank].ask("node.info", {}, _ANSWER_LIMIT)
         try:
             return await asyncio.wait_for(asking, _ANSWER_LIMIT)
-        except (CallError, PeerLost) as error:
+        except (CallError, PeerLostError) as error:
             return str(error)
         except asyncio.TimeoutError:
             return self.peers[rank].why

@@ -1,8 +1,8 @@
 """Becoming a daemon, and being the only one that serves a node.
 
-The process a person or an infra started waits until the agent serves, or tells why it cannot: whoever starts an agent
-learns the truth from one exit code. The lock dies with its process, however that dies, so a killed agent can be
-replaced at once.
+The process a person or an infra started waits until the agent serves, or tells why it cannot: whoever starts
+an agent learns the truth from one exit code. The lock dies with its process, however that dies, so a killed
+agent can be replaced at once.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import fcntl
 import json
 import os
 import sys
+import time
 from typing import Optional
 
 from .node import NodeError
 
 #: `serve` ends with it where another agent serves the root already.
 ALREADY_SERVED = 3
+#: How long an agent may take from its last word to its end, in seconds.
+_ENDING_LIMIT = 10.0
 
 
 class Launcher:
-    """The process that waits to hear whether the agent serves; nobody waits for an agent in the foreground."""
+    """The process that waits to hear whether the agent serves; in the foreground there is none."""
 
     def __init__(self, fd: Optional[int] = None) -> None:
         self._fd = fd
@@ -87,15 +90,25 @@ def lock_root(root: str) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise NodeError(f"{root} cannot be served: {error}") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise NodeError(f"An agent (process {owner}) already serves {root}.", ALREADY_SERVED) from None
+    deadline = time.monotonic() + _ENDING_LIMIT
+    while not _try_lock(fd):
+        # One that has said its last word still holds the lock for a moment.
+        if not os.path.exists(os.path.join(root, "ended.json")) or time.monotonic() > deadline:
+            owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise NodeError(f"An agent (process {owner}) already serves {root}.", ALREADY_SERVED)
+        time.sleep(0.01)
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
     except OSError:
         return fd  # a full disk: the lock holds without the name in it
     return fd
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False

@@ -1,8 +1,8 @@
 """The end of a node: every process gone, the reason written down, nothing left behind.
 
-Processes are found twice over: as descendants of the agent, which adopts whatever loses its parent, and by the mark
-in their environment, which also finds those of an earlier agent. Relays are spared: they carry the answer to whoever
-asked for the end, and end by themselves when the agent does.
+Processes are found twice over: as descendants of the agent, which adopts whatever loses its parent, and by
+the mark in their environment, which also finds those of an earlier agent. Relays are spared: they carry the
+answer to whoever asked for the end, and end by themselves when the agent does.
 """
 
 from __future__ import annotations

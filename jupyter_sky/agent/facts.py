@@ -1,8 +1,8 @@
 """What this machine really has: CPUs, memory and GPUs, as far as this process may use them.
 
 A container sees the host's numbers in most places, so limits of control groups and the CPU affinity are asked
-first. GPUs are asked of `nvidia-smi`, then of the NVML library. Whatever cannot be found is left out: nothing is
-guessed.
+first. GPUs are asked of `nvidia-smi`, then of the NVML library. Whatever cannot be found is left out: nothing
+is guessed.
 """
 
 from __future__ import annotations

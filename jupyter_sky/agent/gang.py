@@ -1,8 +1,8 @@
-"""Driving one job through its life: setup on every rank, then run on every rank, and the end of all when one fails.
+"""Driving one job through its life: setup on every rank, then run, and the end of all when one fails.
 
-The gang reads what is true from the ranks and never assumes: everything it asks of them may be asked twice, so an
-agent that was killed drives its jobs on from wherever they are. It decides a job's states and codes; who is next
-and what is written to the database is the queue's business.
+The gang reads what is true from the ranks and never assumes: everything it asks of them may be asked twice,
+so an agent that was killed drives its jobs on from wherever they are. It decides a job's states and codes;
+who is next and what is written to the database is the queue's business.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import asyncio
 import json
 import math
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
-from .node import Node
 from .ranks import Rank, RankError
 from .runner import PHASES, Outcome
-from .store import Job
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .store import Job
 
 #: What is recorded for a rank that was ended because another one failed, or the job was cancelled.
 ENDED = 137
 
 
-class _Failed(Exception):
+class _FailedError(Exception):
     """The job is over before its time; `status` is what it becomes."""
 
     def __init__(self, status: str, reason: Optional[str] = None) -> None:
@@ -87,7 +89,7 @@ class Gang:
                 await self._phase(phase, job.spec[phase])
             status, reason = "SUCCEEDED", None
             job.exit_codes = [code if code is not None else 0 for code in job.exit_codes]
-        except _Failed as failed:
+        except _FailedError as failed:
             status, reason = failed.status, failed.reason
             if status == "FAILED_DRIVER":
                 self._note(job.job_id, f"The job failed: {reason}")
@@ -116,9 +118,9 @@ class Gang:
             found = await self._each([rank.find(self.job.job_id, phase) for rank in self._ranks])
             if None not in found:
                 return
-            raise _Failed(
+            raise _FailedError(
                 "FAILED_DRIVER",
-                "its secrets were lost when the agent was restarted before the job had started; submit it again",
+                "its secrets were lost when the agent was restarted before it had started; submit it again",
             )
         await self._each(
             [
@@ -130,15 +132,16 @@ class Gang:
     async def _each(self, asked: Sequence[Any]) -> List[Any]:
         """Ask all ranks at once; the first that refuses or is lost fails the job. A cancel goes first."""
         asking = asyncio.ensure_future(_gather(asked))
-        await asyncio.wait({asking, self._cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        waits: Set[asyncio.Future[Any]] = {asking, self._cancelled}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if self._cancelled.done():
             asking.cancel()
             await asyncio.wait({asking})
-            raise _Failed("CANCELLED")
+            raise _FailedError("CANCELLED")
         answers = asking.result()
         for number, answer in enumerate(answers):
             if isinstance(answer, RankError):
-                raise _Failed("FAILED_DRIVER", self._name(number, str(answer)))
+                raise _FailedError("FAILED_DRIVER", self._name(number, str(answer)))
             if isinstance(answer, BaseException):
                 raise answer
         return answers
@@ -150,7 +153,7 @@ class Gang:
             for number, rank in enumerate(self._ranks)
         }
         codes: List[Optional[int]] = [None] * len(self._ranks)
-        failure: Optional[_Failed] = None
+        failure: Optional[_FailedError] = None
         pending: Any = set(waits)
         try:
             while pending and failure is None:
@@ -162,7 +165,7 @@ class Gang:
                     codes[waits[task]] = outcome.code
                     failure = failure or self._judge(phase, waits[task], outcome)
                 if self._cancelled.done() and pending:
-                    failure = _Failed("CANCELLED")
+                    failure = _FailedError("CANCELLED")
         finally:
             for task in pending:
                 task.cancel()
@@ -173,13 +176,13 @@ class Gang:
         self.job.exit_codes = codes
         raise failure
 
-    def _judge(self, phase: str, number: int, outcome: Outcome) -> Optional[_Failed]:
+    def _judge(self, phase: str, number: int, outcome: Outcome) -> Optional[_FailedError]:
         if outcome.code == 0:
             return None
         if outcome.code is None:
-            return _Failed("FAILED_DRIVER", self._name(number, outcome.reason or "its end is unknown"))
+            return _FailedError("FAILED_DRIVER", self._name(number, outcome.reason or "its end is unknown"))
         status = "FAILED_SETUP" if phase == "setup" else "FAILED"
-        return _Failed(status, self._name(number, f"{phase} ended with exit code {outcome.code}"))
+        return _FailedError(status, self._name(number, f"{phase} ended with exit code {outcome.code}"))
 
     def _name(self, number: int, text: str) -> str:
         return text if len(self._ranks) == 1 else f"rank {number}: {text}"

@@ -1,8 +1,8 @@
 """The queue of a cluster: jobs in the order they came, side by side where they fit.
 
-Strictly first in, first out: while the job at the front does not fit, nothing behind it starts, so that a large job
-is not starved by small ones. The queue owns the records of the active jobs; the database follows it, and catches up
-where its disk was full.
+Strictly first in, first out: while the job at the front does not fit, nothing behind it starts, so that a
+large job is not starved by small ones. The queue owns the records of the active jobs; the database follows
+it, and catches up where its disk was full.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Iterable, List, Optional, Set
+from typing import TYPE_CHECKING, Any, Deque, Dict, Iterable, List, Optional, Set
 
-from .cluster import Cluster
 from .gang import Gang
-from .journal import Journal
-from .keeper import Keepers
 from .logs import LogSource
 from .merging import Merger, sources_of
-from .node import Node
 from .placement import find_gang
-from .runner import Runner
 from .signals import Signal
 from .store import Job, Store, StoreError
 from .submission import check_env, check_fits, check_spec
 from .wire import CallError
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .journal import Journal
+    from .keeper import Keepers
+    from .node import Node
+    from .runner import Runner
 
 _SAVE_AGAIN = 1.0
 
@@ -242,7 +244,7 @@ class JobQueue:
         self.changed.fire()
 
     def _take(self, job: Job, sign: int) -> None:
-        for capacity, indices in zip(self._cluster.capacities, job.gpus):
+        for capacity, indices in zip(self._cluster.capacities, job.gpus):  # noqa: B905 - a job may use fewer nodes
             move = capacity.take if sign > 0 else capacity.give_back
             move(job.spec["cpus"], job.spec["gpus"], indices)
 

@@ -1,7 +1,8 @@
 """The agent's own log: `agent.log`, one line an event, never more than five megabytes with its predecessor.
 
-It writes with one system call a line and swallows a full disk, because an agent that cannot write its log must go
-on serving. Nobody passes a secret here: callers log ids, phases and codes, never environments or scripts.
+It writes with one system call a line and swallows a full disk, because an agent that cannot write its log
+must go on serving. Nobody passes a secret here: callers log ids, phases and codes, never environments or
+scripts.
 """
 
 from __future__ import annotations

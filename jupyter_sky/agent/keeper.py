@@ -1,18 +1,20 @@
 """Keeping the secrets of jobs that have not started everywhere yet, without a file.
 
 Secrets live in the agent's memory and, so that they outlive an agent that is killed, in the environment of a
-sleeping process a job: the kernel shows it to the same user only, as it does the job's own. The process ends as soon
-as the job runs on every rank. Where the system does not show environments, a restarted agent cannot get them back,
-and says so.
+sleeping process a job: the kernel shows it to the same user only, as it does the job's own. The process ends
+as soon as the job runs on every rank. Where the system does not show environments, a restarted agent cannot
+get them back, and says so.
 """
 
 from __future__ import annotations
 
-from typing import Dict, Set
+from typing import TYPE_CHECKING, Dict, Set
 
 from . import process
-from .children import Children
 from .node import KEEPER_MARK, NODE_MARK, Node
+
+if TYPE_CHECKING:
+    from .children import Children
 
 _PREFIX = "JUPYTER_SKY_KEPT_"
 _SLEEP = ["/bin/sh", "-c", "exec sleep 2147483647"]

@@ -1,18 +1,19 @@
-"""Giving a log to whoever asks: from an offset or the last lines, to its present end or until the job is over.
+"""Giving a log to whoever asks: from an offset or the last lines, to its end now or the end of the job.
 
-Files are read in large pieces straight from the page cache; a follower that has caught up looks again after five
-milliseconds, then ever more slowly up to fifty. Nothing is held in memory but one piece, whatever a job prints: lines
-are looked at only to find the last so many.
+Files are read in large pieces straight from the page cache; a follower that has caught up looks again after
+five milliseconds, then ever more slowly up to fifty. Nothing is held in memory but one piece, whatever a job
+prints: lines are looked at only to find the last so many.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from typing import Awaitable, Callable, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, Optional
 
-from .signals import Signal
-from .wire import Stream
+if TYPE_CHECKING:
+    from .signals import Signal
+    from .wire import Stream
 
 _PIECE = 1 << 18
 _QUICK, _SLOW = 0.005, 0.05
@@ -92,10 +93,7 @@ async def send_log(
     tail
         Begin with the last so many lines instead.
     """
-    if tail is not None:
-        begin = source.tail_offset(tail)
-    else:
-        begin = min(offset or 0, _size(source.path))
+    begin = source.tail_offset(tail) if tail is not None else min(offset or 0, _size(source.path))
     head = json.dumps({"job_id": job_id, "offset": begin}) + "\n"
     await stream.write(head.encode())
     await source.copy(begin, stream.write, follow=follow)

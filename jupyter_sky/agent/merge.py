@@ -1,8 +1,9 @@
-r"""The merged log of a job on several nodes: whole lines of every rank, each with a prefix that says whose it is.
+r"""The merged log of a job on several nodes: whole lines of every rank, with a prefix that says whose.
 
-A line ends with "\n" or "\r"; one longer than 64 KiB is cut. Before a piece is appended, an index of two slots is told
-what will be appended: from which bytes of which rank, and where. An agent that was killed in between finishes that
-piece from the rank's log, byte for byte, so that a follower sees no line twice and misses none.
+A line ends with "\n" or "\r"; one longer than 64 KiB is cut. Before a piece is appended, an index of two
+slots is told what will be appended: from which bytes of which rank, and where. An agent that was killed in
+between finishes that piece from the rank's log, byte for byte, so that a follower sees no line twice and
+misses none.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def prefix_of(rank: int, pid: int) -> bytes:
 def whole_lines(data: bytes, final: bool) -> int:
     r"""Give how many of `data`'s bytes are whole lines; `final` says that no more will come.
 
-    A "\r" at the very end may be the first half of a "\r\n" and waits for what follows, and so does a line without
-    an end, unless it is too long to wait for.
+    A "\r" at the very end may be the first half of a "\r\n" and waits for what follows, and so does a line
+    without an end, unless it is too long to wait for.
     """
     if final:
         return len(data)
@@ -105,14 +106,14 @@ class Merged:
         return int(self._state["offsets"][rank])
 
     def unfinished(self) -> Optional[Tuple[int, int, int]]:
-        """Give the piece that a killed agent may have written in part: rank, and from where to where in its log."""
+        """Give the piece that may be written in part: its rank, and its part of that rank's log."""
         last = self._state["last"]
         if last is None or os.fstat(self._log).st_size >= self._state["end"]:
             return None
         return last["rank"], last["begin"], last["end"]
 
     def finish(self, data: bytes) -> None:
-        """Write what is missing of the unfinished piece; `data` are the rank's bytes of it. Raises `OSError`."""
+        """Write what is missing of the unfinished piece, given the rank's bytes of it. Raises `OSError`."""
         last = self._state["last"]
         text = with_prefix(data, last["prefix"].encode())
         size = os.fstat(self._log).st_size
@@ -124,8 +125,8 @@ class Merged:
         Raises
         ------
         OSError
-            The disk is full. Later, `finish` is to be called where `unfinished` gives this piece, else `append`
-            again.
+            The disk is full. Later, `finish` is to be called where `unfinished` gives this piece, else
+            `append` again.
         """
         text = with_prefix(data, prefix)
         state = self._state

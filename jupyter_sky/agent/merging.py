@@ -1,21 +1,23 @@
 """Following every rank's log of a job and writing the merged one.
 
-The pieces come with the process id they belong to, because only the node itself knows exactly where the output of
-`setup` ends and that of `run` begins. A worker sends them framed over a stream of kind `rank.log`; when its agent is
-restarted, the stream is opened again where the merged log stands.
+The pieces come with the process id they belong to, because only the node itself knows exactly where the
+output of `setup` ends and that of `run` begins. A worker sends them framed over a stream of kind `rank.log`;
+when its agent is restarted, the stream is opened again where the merged log stands.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from typing import Awaitable, Callable, List, Optional, Sequence
+from typing import TYPE_CHECKING, Awaitable, Callable, List, Optional, Sequence
 
-from .journal import Journal
 from .merge import Merged, prefix_of, whole_lines
-from .peers import Peer, PeerLost
-from .runner import Runner
+from .peers import Peer, PeerLostError
 from .wire import SessionClosed, Stream, StreamReset
+
+if TYPE_CHECKING:
+    from .journal import Journal
+    from .runner import Runner
 
 Take = Callable[[int, bytes], Awaitable[None]]
 _FRAME = struct.Struct("!II")
@@ -70,7 +72,7 @@ class RemotePieces:
         self._job_id = job_id
 
     async def copy(self, offset: int, take: Take) -> None:
-        """Hand everything from `offset` to the end on to `take`. Raises `PeerLost`, or `StreamReset` to try again."""
+        """Hand everything from `offset` on to `take`. Raises `PeerLostError`, or `StreamReset`: try again."""
         stream = await self._peer.open({"kind": "rank.log", "job_id": self._job_id, "offset": offset})
         try:
             await stream.write_eof()
@@ -184,7 +186,7 @@ class Merger:
                 return
             except StreamReset as reset:
                 self._journal.write(f"the log of rank {rank} is asked for again: {reset.message}")
-            except (PeerLost, SessionClosed) as error:
+            except (PeerLostError, SessionClosed) as error:
                 if not self._is_active():
                     self._journal.write(f"the end of the log of rank {rank} is missing: {error}")
                     return

@@ -1,8 +1,8 @@
 """The folder a node lives in, and what its files say.
 
-Everything an agent knows of itself it reads from its root folder, and everything others learn of an agent that is
-not running they read from there, too. Files are private to the user and replaced in one step, so that a reader
-never sees half of one. This module starts nothing.
+Everything an agent knows of itself it reads from its root folder, and everything others learn of an agent
+that is not running they read from there, too. Files are private to the user and replaced in one step, so that
+a reader never sees half of one. This module starts nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEEPER_MARK = "JUPYTER_SKY_KEEPER"
 
 
 class NodeError(Exception):
-    """The node cannot be served: what is wrong with its root, and what to do. `exit_code` is what `serve` ends with."""
+    """The node cannot be served: what is wrong with its root. `serve` ends with `exit_code`."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)

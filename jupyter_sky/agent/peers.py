@@ -1,18 +1,20 @@
 """The head's connections to its workers, by mutual TLS with the cluster's own authority.
 
-A connection is made when it is first needed and then kept; a worker that goes away is dialled until it is back. How
-long one may be away before its jobs are given up is decided here (`PeerLost`). On a single node nothing of this is
-imported, and so neither is `ssl`.
+A connection is made when it is first needed and then kept; a worker that goes away is dialled until it is
+back. How long one may be away before its jobs are given up is decided here (`PeerLostError`). On a single
+node nothing of this is imported, and so neither is `ssl`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
 
-from .node import Node
 from .signals import Signal
 from .wire import CallError, Session, Stream, WireError, client_context, dial_tls
+
+if TYPE_CHECKING:
+    from .node import Node
 
 _HEARTBEAT = 5.0
 _DIAL_TIMEOUT = 10.0
@@ -21,7 +23,7 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 _AGAIN = ("agent_restarted", "session_lost", "protocol")
 
 
-class PeerLost(Exception):
+class PeerLostError(Exception):
     """A worker has not been reached for too long."""
 
 
@@ -72,7 +74,7 @@ class Peer:
 
         Raises
         ------
-        PeerLost
+        PeerLostError
             The worker is away for longer than the node allows.
         CallError
             The worker refused, or did not answer within `limit` seconds though it is there.
@@ -96,7 +98,7 @@ class Peer:
                 losing.cancel()
 
     async def open(self, header: Dict[str, Any]) -> Stream:
-        """Open a stream to the worker. Raises `PeerLost` where it cannot be reached."""
+        """Open a stream to the worker. Raises `PeerLostError` where it cannot be reached."""
         session = await self._ready()
         return await session.open(header)
 
@@ -112,8 +114,8 @@ class Peer:
         while not self._lost:
             await self._changed.wait()
 
-    def _explain(self) -> PeerLost:
-        return PeerLost(
+    def _explain(self) -> PeerLostError:
+        return PeerLostError(
             f"worker {self.rank} at {self._host}:{self._port} has not been reached for "
             f"{self._node.lost_after:g} s ({self.why})"
         )

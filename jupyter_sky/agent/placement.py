@@ -1,7 +1,7 @@
 """Which devices of which node a job gets: plain arithmetic, no processes and no files.
 
-CPUs and GPUs are counted in ten-thousandths, so that three jobs with a third of a GPU each fit on one and ten with a
-tenth fill it exactly, which floating-point sums do not promise.
+CPUs and GPUs are counted in ten-thousandths, so that three jobs with a third of a GPU each fit on one and ten
+with a tenth fill it exactly, which floating-point sums do not promise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Capacity:
         self.cpus = cpus
         self.gpu_count = len(gpus)
         self._free_cpus = units(cpus)
-        self._free_gpus = {index: _UNIT for index in gpus}
+        self._free_gpus = dict.fromkeys(gpus, _UNIT)
 
     def could_ever_fit(self, cpus: float, gpus: float) -> bool:
         """Say whether the demand would fit on the empty node."""

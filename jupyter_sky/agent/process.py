@@ -1,9 +1,9 @@
 """Which process is which: identity, ancestry and ending of processes, without a library.
 
 A process id alone names nothing, because the system uses it again. Everything here pairs it with the time the
-process started and, where files outlive the machine's uptime, with the boot id. Linux answers from `/proc`; other
-systems answer from `ps`, more slowly and without environments. This module knows no job and no node: callers say
-what they look for.
+process started and, where files outlive the machine's uptime, with the boot id. Linux answers from `/proc`;
+other systems answer from `ps`, more slowly and without environments. This module knows no job and no node:
+callers say what they look for.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def inspect(pid: int) -> Optional[Proc]:
 def identity(pid: int) -> Optional[str]:
     """Give the start time of a living process as a word, or None where no such process lives.
 
-    On Linux it is the clock ticks after boot (field 22 of `/proc/<pid>/stat`), elsewhere the start as `ps` prints it.
+    On Linux it is the clock ticks after boot (field 22 of `/proc/<pid>/stat`), elsewhere the start as `ps`
+    prints it.
     """
     proc = inspect(pid)
     return None if proc is None or proc.zombie else proc.start_time
@@ -157,8 +158,8 @@ def become_subreaper() -> bool:
 def end_blocking(find: Callable[[], Set[int]], grace: float) -> Set[int]:
     """End whatever `find` gives: TERM, then KILL after `grace` seconds, until it gives nothing.
 
-    Returns what would not end within ten seconds after the KILL (a process stuck in the kernel). It blocks, and is
-    for programs without an event loop; the agent itself has its own, which reaps meanwhile.
+    Returns what would not end within ten seconds after the KILL (a process stuck in the kernel). It blocks,
+    and is for programs without an event loop; the agent itself has its own, which reaps meanwhile.
     """
     number = signal.SIGTERM
     kill_at = time.monotonic() + grace

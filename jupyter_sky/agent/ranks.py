@@ -1,7 +1,8 @@
 """One face for a rank, whether it runs here or on a worker.
 
-The head drives a gang through these objects: `Rank` on this node goes straight to the runner, on a worker through the
-`rank.*` calls of its agent. A worker whose agent restarts is asked again; a worker that stays silent is lost.
+The head drives a gang through these objects: `Rank` on this node goes straight to the runner, on a worker
+through the `rank.*` calls of its agent. A worker whose agent restarts is asked again; a worker that stays
+silent is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from abc import ABC, abstractmethod
 from typing import Any, Awaitable, Dict, Mapping, Optional
 
-from .peers import Peer, PeerLost
+from .peers import Peer, PeerLostError
 from .runner import Outcome, RunError, Runner
 from .wire import CallError
 
@@ -119,7 +120,7 @@ class RemoteRank(Rank):
     async def _ask(self, method: str, params: Dict[str, Any], limit: float) -> Any:
         try:
             return await self._peer.ask(method, params, limit)
-        except (CallError, PeerLost) as error:
+        except (CallError, PeerLostError) as error:
             raise RankError(str(error)) from None
 
 

@@ -1,12 +1,12 @@
 """Running one rank of a job on this node, so that it needs no agent to go on.
 
-A phase (`setup`, then `run`) is one process in a session of its own: a small shell wrapper around the job's script.
-The wrapper claims the phase, writes down who it is, runs the script with its output straight in the rank's log, and
-writes down the exit code. An agent that was killed in the meantime reads these files and knows the truth; a phase is
-never started twice, because the claim is a file that only one wrapper can create.
+A phase (`setup`, then `run`) is one process in a session of its own: a small shell wrapper around the job's
+script. The wrapper claims the phase, writes down who it is, runs the script with its output straight in the
+rank's log, and writes down the exit code. An agent that was killed in the meantime reads these files and
+knows the truth; a phase is never started twice, because the claim is a file that only one wrapper can create.
 
-The script on disk and the wrapper's arguments hold nothing secret; secrets are in the process's environment only.
-This module knows its own node and nothing of the other ranks.
+The script on disk and the wrapper's arguments hold nothing secret; secrets are in the process's environment
+only. This module knows its own node and nothing of the other ranks.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from . import process
 from .children import GRACE, Children
-from .journal import Journal
 from .logs import LogSource
 from .node import JOB_MARK, NODE_MARK, Node, write_file
 from .signals import Signal
 
+if TYPE_CHECKING:
+    from .journal import Journal
+
 PHASES = ("setup", "run")
 
 #: Arguments: the claim file, the exit code's file, where the log stands, the interpreter, the script.
-#: A trap (not an ignored signal, which the script would inherit) lets the wrapper outlive the TERM sent to its group.
+#: A trap lets the wrapper outlive the TERM of its group; an ignored signal the script would inherit.
 _WRAPPER = """\
 set -C
 { true > "$1"; } 2>/dev/null || exit 119
@@ -57,7 +59,7 @@ class RunError(Exception):
 
 
 class Outcome(NamedTuple):
-    """How a phase ended: its exit code (128 + signal where one ended it), or None and the reason it is unknown."""
+    """How a phase ended: its exit code (128 + signal where one ended it), or None and why it is unknown."""
 
     code: Optional[int]
     reason: Optional[str] = None
@@ -112,7 +114,7 @@ class Runner:
         return LogSource(self.log_path(job_id), lambda: self.has_ended(job_id), self.changed)
 
     def starts(self, job_id: int) -> List[Tuple[int, int]]:
-        """Give, for each phase that was started, where its output begins in the log (bytes) and its process id."""
+        """Give for each phase that was started where its output begins (bytes), and its process id."""
         found = []
         for phase in PHASES:
             path = self._node.job_path(job_id, f"{phase}.claim")
@@ -170,8 +172,8 @@ class Runner:
         Parameters
         ----------
         everything
-            False after a success: what the script left in its own process group ends. True after a failure or a
-            cancel: every process of the job ends, wherever it hides.
+            False after a success: what the script left in its own process group ends. True after a failure or
+            a cancel: every process of the job ends, wherever it hides.
         """
         async with self._lock:  # a start under way comes first, so that it is seen here
             self._ending.add(job_id)
@@ -185,10 +187,9 @@ class Runner:
             run = self._runs.pop((job_id, phase), None)
             if run is not None:
                 self._children.forget(run.pid)
-        folder = self._node.job_path(job_id)
-        if os.path.isdir(folder):
+        if self.is_known(job_id):
             try:
-                write_file(os.path.join(folder, "ended"), b"")
+                write_file(self._node.job_path(job_id, "ended"), b"")
             except OSError as error:
                 self._journal.write(f"job {job_id}: cannot be marked as ended: {error}")
                 return
@@ -196,7 +197,7 @@ class Runner:
         self.changed.fire()
 
     async def keep_only(self, active: Set[int], up_to: int) -> None:
-        """End every job here that the head no longer counts as active; jobs after `up_to` are newer than its list."""
+        """End every job here that the head has given up; jobs after `up_to` are newer than its list."""
         for job_id in self._unfinished():
             if job_id not in active and job_id <= up_to:
                 self._journal.write(f"job {job_id}: the head has given it up")
@@ -207,7 +208,7 @@ class Runner:
         if run is not None:
             return run
         path = self._node.job_path(job_id, f"{phase}.claim")
-        if not os.path.exists(path):
+        if _text(path) is None:
             return None
         claim = await self._read_claim(path)
         if claim is None:
@@ -324,7 +325,8 @@ class Runner:
 def base_env(node: Node) -> Dict[str, str]:
     """Give what every process of a node starts from.
 
-    It is what the infra gave the agent: an image's own variables, or a list of harmless ones on a person's machine.
+    It is what the infra gave the agent: an image's own variables, or a list of harmless ones on a person's
+    machine.
     """
     env = {"PATH": _PATH, "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/sh"}
     env.update(item for item in os.environ.items() if item[0] not in _NOT_INHERITED)

@@ -1,7 +1,7 @@
 """The agent itself: puts the parts of a node together, listens, and ends it all in order.
 
-A head has a queue, an autostop and connections to its workers; a worker has a runner and answers its head. Both end
-the same way: jobs first, then the workers, then every process of the node, then the word why.
+A head has a queue, an autostop and connections to its workers; a worker has a runner and answers its head.
+Both end the same way: jobs first, then the workers, then every process of the node, then the word why.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import signal
 import socket
 import struct
 import time
-from typing import Any, Dict, Mapping, Optional, Set
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Set, Tuple
 
 from . import process
 from .autostop import Autostop
 from .children import Children
 from .cluster import Cluster
-from .daemon import Launcher
 from .ending import erase, is_relay, node_processes
 from .jobs import JobQueue
-from .journal import Journal
 from .keeper import Keepers
 from .node import SOCKET, Node, NodeError, write_json, write_tombstone
 from .ranks import LocalRank, rank_calls
@@ -31,6 +29,10 @@ from .store import Store, StoreError
 from .streams import Streams
 from .version import VERSION, bundle_hash
 from .wire import CallError, Channel, FdChannel, ProtocolError, SessionHost
+
+if TYPE_CHECKING:
+    from .daemon import Launcher
+    from .journal import Journal
 
 _WORKER_END_LIMIT = 40.0
 _BACKLOG = 128
@@ -125,7 +127,7 @@ class Agent:
     # --- listening ---
 
     def _listen_unix(self) -> socket.socket:
-        # The root is the current folder: a socket's path may have about 100 characters, a relative one always fits.
+        # A socket's path may have about 100 characters: from within the root it always fits.
         os.chdir(self.node.root)
         if os.path.exists(SOCKET):
             os.unlink(SOCKET)
@@ -141,7 +143,7 @@ class Agent:
         listener.listen(_BACKLOG)
         return listener
 
-    async def _listen_tls(self) -> Any:
+    async def _listen_tls(self) -> Tuple[Optional[asyncio.AbstractServer], int]:
         """Listen for the other nodes, where there are any; give the server and its port (0: none)."""
         if self.node.listen is None or self.node.tls is None:
             return None, 0
@@ -155,6 +157,8 @@ class Agent:
             server = await listen_tls(host.strip("[]"), int(port), context, self._attach)
         except (OSError, ValueError) as error:
             raise NodeError(f"The agent cannot listen on {self.node.listen}: {error}") from None
+        assert isinstance(server, asyncio.Server)
+        assert server.sockets
         return server, server.sockets[0].getsockname()[1]
 
     async def _accept(self, listener: socket.socket) -> None:
@@ -186,7 +190,7 @@ class Agent:
     # --- ending ---
 
     async def end(self, reason: str) -> None:
-        """End the node for this reason; return when every process of it is gone. Asked again, it waits with the rest.
+        """End the node; return when every process of it is gone. Asked again, it waits with the rest.
 
         Parameters
         ----------
@@ -220,13 +224,13 @@ class Agent:
             self._finish()
 
     async def _end_worker(self, rank: int, reason: str) -> None:
-        from .peers import PeerLost
+        from .peers import PeerLostError
 
         assert self.cluster is not None
         asking = self.cluster.peers[rank].ask("node.shutdown", {"reason": reason}, _WORKER_END_LIMIT)
         try:
             await asyncio.wait_for(asking, _WORKER_END_LIMIT)
-        except (CallError, PeerLost, asyncio.TimeoutError) as error:
+        except (CallError, PeerLostError, asyncio.TimeoutError) as error:
             self.journal.write(f"worker {rank} was not told to end: {error}")
 
     def _end_soon(self, reason: str) -> None:
@@ -237,7 +241,7 @@ class Agent:
         self._hold(end_and_finish())
 
     def answered(self) -> None:
-        """Learn that a call was answered: the node's end waits for the answer to the call that asked for it."""
+        """Learn that a call was answered: the agent does not end before the call that asked for it is."""
         if self._ending is not None and self._ending.done():
             self._finish()
 

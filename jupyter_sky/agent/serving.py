@@ -36,8 +36,8 @@ def start(root: str, *, detached: bool) -> int:
 def _leave_out_ssl() -> None:
     """Keep asyncio from loading OpenSSL, several megabytes that a node without peers never uses.
 
-    A module that is None in `sys.modules` is one that cannot be imported, and asyncio gets along without this one on
-    every version of Python: not every Python is built with it.
+    A module that is None in `sys.modules` is one that cannot be imported, and asyncio gets along without this
+    one on every version of Python: not every Python is built with it.
     """
-    modules: Dict[str, Any] = sys.modules  # type: ignore[assignment]  # None is allowed there, but not in its type
+    modules: Dict[str, Any] = sys.modules
     modules.setdefault("ssl", None)

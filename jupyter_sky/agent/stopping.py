@@ -1,4 +1,4 @@
-"""Ending a node from outside: its agent is told, and where there is none its processes are ended without one."""
+"""Ending a node from outside: its agent is told, and where there is none its processes are ended anyway."""
 
 from __future__ import annotations
 

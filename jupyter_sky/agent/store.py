@@ -1,8 +1,8 @@
 """The jobs of a cluster in its head's database, and a few settings.
 
-One writer, few writes: a job costs three in its life. The jobs that are active live in memory, too (`Job`), and
-memory is the truth while the disk is full; what could not be written is written when it can be. No secret comes
-here: of secrets only the names are kept.
+One writer, few writes: a job costs three in its life. The jobs that are active live in memory, too (`Job`),
+and memory is the truth while the disk is full; what could not be written is written when it can be. No secret
+comes here: of secrets only the names are kept.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ class Store:
             It could not be written.
         """
         self._run(
-            "UPDATE jobs SET status=?, started_at=?, ended_at=?, exit_codes=?, gpus=?, reason=? WHERE job_id=?",
+            "UPDATE jobs SET status=?, started_at=?, ended_at=?, exit_codes=?, gpus=?, reason=? "
+            "WHERE job_id=?",
             (
                 job.status,
                 job.started_at,

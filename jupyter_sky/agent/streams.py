@@ -1,7 +1,7 @@
 """What a stream asks for, and who serves it.
 
-The header of a stream says its kind. One that names another rank is passed on to that worker as it is, so that
-whatever an agent serves can be had from every node through the head.
+The header of a stream says its kind. One that names another rank is passed on to that worker as it is, so
+that whatever an agent serves can be had from every node through the head.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Streams:
             await stream.reset(error.code, error.message, error.hint)
 
     async def _pass_on(self, stream: Stream, rank: Any, header: Dict[str, Any]) -> None:
-        from .peers import PeerLost
+        from .peers import PeerLostError
 
         try:
             other = await find_peer(self._agent.cluster, rank).open(header)
-        except PeerLost as error:
+        except PeerLostError as error:
             raise CallError("peer_unreachable", str(error)) from None
         await bridge_streams(stream, other)
 

@@ -1,15 +1,17 @@
 """Checking what is submitted before anything is done with it.
 
-A job that cannot be understood, or can never fit, is refused at once with what was asked, what was found and what to
-do. What passes here is complete: every key is there, with its type.
+A job that cannot be understood, or can never fit, is refused at once with what was asked, what was found and
+what to do. What passes here is complete: every key is there, with its type.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Sequence, Tuple
 
-from .placement import Capacity
 from .wire import CallError
+
+if TYPE_CHECKING:
+    from .placement import Capacity
 
 _TEXT_OR_NONE = (str, type(None))
 #: Each key of a job's spec: its types, and what stands for it where it is missing (... : it must be given).
@@ -43,7 +45,7 @@ def check_spec(raw: Any) -> Dict[str, Any]:
     unknown = sorted(set(raw) - set(_FIELDS))
     if unknown:
         raise CallError("bad_params", f"the spec of the job has unknown keys: {', '.join(unknown)}")
-    spec = {}
+    spec: Dict[str, Any] = {}
     for key, (types, default) in _FIELDS.items():
         value = raw.get(key, default)
         if value is ... or not isinstance(value, types) or isinstance(value, bool):
