@@ -62,7 +62,8 @@ class ClusterFolder:
 
     def write(self, content: ClusterFile) -> None:
         """Write `cluster.json`, making the folder where it is not there."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, exist_ok=True)
         write_json(self.marker, asdict(content))
 
     def node(self, rank: int) -> NodeFolder:

@@ -119,8 +119,7 @@ def test_everything_is_private_and_the_certificates_key_is_kept_nowhere(
     request = new_request(infra, 2)
     handle = infra.provision(request, REPORT)
     try:
-        paths = list((sky_home / "local").rglob("*"))
-        assert paths
+        paths = [sky_home / "local", *(sky_home / "local").rglob("*")]
         for path in paths:
             mode = path.lstat().st_mode & 0o777
             assert mode & 0o077 == 0 or path.is_symlink(), f"{path} is open to others: {mode:o}"
