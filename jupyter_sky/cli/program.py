@@ -63,6 +63,10 @@ def explain(error: Exception, face: Face) -> tuple[str, int]:
         return _sentence(face.typed(told), hint), 2
     if isinstance(error, click.ClickException):
         return _sentence(error.format_message(), None), error.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        # A full disk, a folder that may not be read: the system's own words, with the file they are about.
+        place = f"{error.filename}: " if error.filename else ""
+        return _sentence(f"{place}{error.strerror}.", None), 1
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     hint = f"This is a defect of Jupyter Sky; {DEBUG_VARIABLE}=1 in the environment shows where it is."
     return _sentence(what, hint), _DEFECT
@@ -87,6 +91,10 @@ def _sentence(message: str, hint: str | None) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command in a terminal and give its exit code."""
+    if sys.stdout is None or sys.stderr is None:
+        # Started with `>&-`: what nobody can read goes nowhere, and is no reason to fail.
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open until the process ends
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     instruction = os.environ.get(COMPLETE_VARIABLE)
     if instruction:
         from click.shell_completion import shell_complete
@@ -97,12 +105,16 @@ def run(arguments: Sequence[str]) -> int:
     face = TerminalFace(arguments)
     try:
         code = _run(face)
-        sys.stdout.flush()
-        return code
     except BrokenPipeError:
-        # The reader has gone. Nobody is left to be told, not even by the interpreter's own last flush.
+        # The reader has gone, and nobody is left to be told.
+        code = _BROKEN_PIPE
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What could not be written must not be tried again, and complained of, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        return code or (_BROKEN_PIPE if isinstance(error, BrokenPipeError) else 1)
+    return code
 
 
 def _run(face: TerminalFace) -> int:

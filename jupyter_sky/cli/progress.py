@@ -49,7 +49,9 @@ class TerminalReporter:
         drawing = self._draw()
         if self._task is None:
             self._task = drawing.add_task(_escaped(self._text), total=total, amount="")
-        amount = f"{_amount(done, unit)}" + (f" of {_amount(total, unit)}" if total is not None else "")
+        amount = _amount(done, unit)
+        if total:
+            amount = f"{done / total:.0%} ({amount} of {_amount(total, unit)})"
         drawing.update(self._task, completed=done, total=total, amount=amount)
 
     def log(self, text: str) -> None:
@@ -71,12 +73,11 @@ class TerminalReporter:
     def _draw(self) -> Progress:
         if self._drawing is None:
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             self._drawing = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
                 TextColumn("{task.fields[amount]}"),
                 TimeElapsedColumn(),
                 console=Console(stderr=True),

@@ -6,7 +6,14 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+    output_can_be_silenced,
+)
 
 from jupyter_sky_magics.interpolation import expand
 
@@ -36,6 +43,7 @@ class SkyCommandError(Exception):
 class SkyMagics(Magics):
     """`%sky` and `%%sky`."""
 
+    @output_can_be_silenced
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
@@ -50,7 +58,8 @@ class SkyMagics(Magics):
 
         names = {**(self.shell.user_ns if self.shell else {}), **(local_ns or {})}
         try:
-            words = shlex.split(expand(line, names))
+            # A semicolon at the end hides the answer, as everywhere in IPython; it is no part of the command.
+            words = shlex.split(expand(line.rstrip().removesuffix(";"), names))
         except ValueError as error:
             raise SkyCommandError(f"error: The line cannot be read: {error}.", 2) from None
         if cell is not None and (not words or words[0] not in _WITH_BODY):

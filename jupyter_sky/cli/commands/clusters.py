@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @click.command(cls=SkyCommand)
 @options.clusters_argument
-@click.option("-v", "--verbose", is_flag=True, help="Also where the head is, and what was last run.")
+@click.option(
+    "-v", "--verbose", "-a", "--all", "verbose", is_flag=True, help="Also the head and the last command."
+)
 @click.option("-r", "--refresh", is_flag=True, help="Ask also the infras whose answer takes long.")
 @click.option("--ip", is_flag=True, help="Only the head's address of one cluster.")
 @options.output

@@ -151,6 +151,20 @@ def test_a_reader_that_has_gone_is_no_error(sky_home):
     assert process.wait(30) == 141
 
 
+def test_output_that_goes_nowhere_is_no_error(sky_home):
+    shell = f'exec "{sys.executable}" -m jupyter_sky status'
+    for closed in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
+        done = subprocess.run(["sh", "-c", f"{shell} {closed}"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on macOS there is no /dev/full")
+def test_output_that_finds_no_room_is_told(sky_home):
+    shell = f'exec "{sys.executable}" -m jupyter_sky status'
+    done = subprocess.run(["sh", "-c", f"{shell} >/dev/full"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device.\n")
+
+
 def test_a_locale_without_utf8_gets_plain_signs(sky_home):
     done = sky("launch", "--dryrun", "--", "true", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert done.returncode == 0, done.stderr

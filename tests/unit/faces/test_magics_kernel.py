@@ -9,8 +9,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import pytest
 from jupyter_client import KernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 if TYPE_CHECKING:
     from jupyter_client.blocking import BlockingKernelClient
@@ -188,3 +191,12 @@ def test_an_interrupt_leaves_the_job_and_the_operation(kernel):
     done = kernel.run("%sky queue dev")
     assert done.result is not None
     assert "CANCELLED" in done.result["text/plain"]
+
+
+def test_a_failed_command_ends_a_notebook(sky_home, tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    cells = ["%load_ext jupyter_sky", "%sky status nope", "print('never')"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    with pytest.raises(CellExecutionError, match="There is no cluster 'nope'"):
+        NotebookClient(notebook, kernel_name="python3", timeout=LIMIT).execute()
+    assert notebook.cells[2].outputs == []

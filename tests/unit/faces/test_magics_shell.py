@@ -48,6 +48,7 @@ def test_an_answer_is_an_object(shell, sky_home):
     assert isinstance(result, Listing)
     assert result._repr_html_() == "<div>No existing clusters.</div>"
     assert run(shell, "%sky status -o json").result == []
+    assert run(shell, "%sky status;").result is None
     assert run(shell, "import pandas\nlen(pandas.DataFrame(rows))").result == 0
 
 
