@@ -19,7 +19,7 @@ LONGEST_FILE = 600
 
 #: A path of somebody's machine, an address of somebody's network, the beginning of a well-known kind of key.
 PRIVATE = re.compile(
-    r"/(?:home|Users)/(?!user\b|you\b|\.\.\.|<)[a-z][\w.-]*/"
+    r"/(?:home|Users)/(?!user\b|you\b|me\b|\.\.\.|<)[a-z][\w.-]*/"
     r"|\b(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+\b(?!/\d)"
     r"|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{20}|\bhf_[A-Za-z]{20}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]{20}"
