@@ -66,10 +66,13 @@ class Cluster:
                 "bad_params",
                 f"the cluster has ranks 0 to {self._node.num_nodes - 1}; these were given: {sorted(by_rank)}",
             )
-        await self.close()
         wanted = [by_rank[rank] for rank in range(1, self._node.num_nodes)]
         for peer in wanted:
-            self.peers[peer["rank"]] = self._dial(peer)
+            if peer["rank"] in self.peers:
+                # Jobs may be under way there: they go on with the same worker, wherever it listens now.
+                self.peers[peer["rank"]].move(peer["host"], peer["port"])
+            else:
+                self.peers[peer["rank"]] = self._dial(peer)
         answers = await asyncio.gather(*(self._ask(peer["rank"]) for peer in wanted))
         silent = [
             f"{peer['rank']} ({peer['host']}:{peer['port']}: {answer})"

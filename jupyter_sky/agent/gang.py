@@ -91,6 +91,8 @@ class Gang:
             job.exit_codes = [code if code is not None else 0 for code in job.exit_codes]
         except _FailedError as failed:
             status, reason = failed.status, failed.reason
+            if status == "CANCELLED":
+                job.exit_codes = [ENDED if code is None else code for code in job.exit_codes]
             if status == "FAILED_DRIVER":
                 self._note(job.job_id, f"The job failed: {reason}")
         lost = await self._finish(everything=status != "SUCCEEDED")

@@ -8,6 +8,7 @@ it, and catches up where its disk was full.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, Iterable, List, Optional, Set
@@ -190,6 +191,7 @@ class JobQueue:
         if merger is None or (merger.done.done() and not merger.is_complete):
             sources = sources_of(self._runner, self._cluster.peers, job_id, job.num_nodes)
             try:
+                os.makedirs(self._node.job_path(job_id), 0o700, exist_ok=True)
                 merger = Merger(self.log_path(job), sources, lambda: job_id in self._active, self._journal)
             except OSError as error:
                 self._journal.write(f"job {job_id}: no merged log: {error}")
@@ -214,6 +216,7 @@ class JobQueue:
                 self._journal.write(f"job {job.job_id}: found again, {job.status}")
                 self._take(job, 1)
                 self._begin(job)
+                self._merger(job)
         self._schedule()
 
     async def close(self) -> None:

@@ -164,6 +164,6 @@ class Merged:
                 continue
             length, check = _HEAD.unpack_from(slot)
             body = slot[_HEAD.size : _HEAD.size + length]
-            if len(body) == length and zlib.crc32(body) == check:
+            if length and len(body) == length and zlib.crc32(body) == check:  # zeros: never written
                 found.append(json.loads(body.decode()))
         return max(found, key=lambda state: int(state["seq"])) if found else None

@@ -76,17 +76,21 @@ class RemotePieces:
         stream = await self._peer.open({"kind": "rank.log", "job_id": self._job_id, "offset": offset})
         try:
             await stream.write_eof()
-            while True:
-                try:
-                    head = await stream.readexactly(_FRAME.size)
-                except StreamReset as reset:
-                    if reset.code == "eof":
-                        return
-                    raise
-                pid, length = _FRAME.unpack(head)
-                await take(pid, await stream.readexactly(length))
+            await self._peer.while_there(_read_frames(stream, take))
         finally:
             await stream.close()
+
+
+async def _read_frames(stream: Stream, take: Take) -> None:
+    while True:
+        try:
+            head = await stream.readexactly(_FRAME.size)
+        except StreamReset as reset:
+            if reset.code == "eof":
+                return
+            raise
+        pid, length = _FRAME.unpack(head)
+        await take(pid, await stream.readexactly(length))
 
 
 class Merger:

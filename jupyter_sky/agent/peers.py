@@ -8,7 +8,7 @@ node nothing of this is imported, and so neither is `ssl`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional, Set, TypeVar
 
 from .signals import Signal
 from .wire import CallError, Session, Stream, WireError, client_context, dial_tls
@@ -16,6 +16,7 @@ from .wire import CallError, Session, Stream, WireError, client_context, dial_tl
 if TYPE_CHECKING:
     from .node import Node
 
+_T = TypeVar("_T")
 _HEARTBEAT = 5.0
 _DIAL_TIMEOUT = 10.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
@@ -58,6 +59,10 @@ class Peer:
         self._mark_down()
         self._task = asyncio.ensure_future(self._connect())
 
+    def move(self, host: str, port: int) -> None:
+        """Dial the worker at this address from now on: it may have been started again elsewhere."""
+        self._host, self._port = host, port
+
     async def close(self) -> None:
         """Let go of the worker."""
         self._task.cancel()
@@ -81,26 +86,32 @@ class Peer:
         """
         while True:
             session = await self._ready()
-            calling = asyncio.ensure_future(session.call(method, params, limit))
-            losing = asyncio.ensure_future(self._wait_lost())
             try:
-                await asyncio.wait({calling, losing}, return_when=asyncio.FIRST_COMPLETED)
-                if not calling.done():
-                    raise self._explain()
-                return calling.result()
+                return await self.while_there(session.call(method, params, limit))
             except CallError as error:
                 if error.code not in _AGAIN:
                     raise
             except asyncio.TimeoutError:
                 raise CallError("timeout", f"worker {self.rank} did not answer {method} in time") from None
-            finally:
-                calling.cancel()
-                losing.cancel()
 
     async def open(self, header: Dict[str, Any]) -> Stream:
         """Open a stream to the worker. Raises `PeerLostError` where it cannot be reached."""
         session = await self._ready()
         return await session.open(header)
+
+    async def while_there(self, work: Awaitable[_T]) -> _T:
+        """Wait for work with the worker; it is cancelled, and `PeerLostError` raised, when the worker is lost."""
+        working = asyncio.ensure_future(work)
+        losing = asyncio.ensure_future(self._wait_lost())
+        waits: Set[asyncio.Future[Any]] = {working, losing}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise self._explain()
+            return working.result()
+        finally:
+            for task in waits:
+                task.cancel()
 
     async def _ready(self) -> Session:
         while not self._up:

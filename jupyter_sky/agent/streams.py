@@ -57,11 +57,12 @@ class Streams:
     async def _pass_on(self, stream: Stream, rank: Any, header: Dict[str, Any]) -> None:
         from .peers import PeerLostError
 
+        peer = find_peer(self._agent.cluster, rank)
         try:
-            other = await find_peer(self._agent.cluster, rank).open(header)
+            other = await peer.open(header)
+            await peer.while_there(bridge_streams(stream, other))
         except PeerLostError as error:
             raise CallError("peer_unreachable", str(error)) from None
-        await bridge_streams(stream, other)
 
     async def _call(self, stream: Stream) -> None:
         await serve_calls(stream, self._methods)

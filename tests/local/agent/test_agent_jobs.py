@@ -204,7 +204,9 @@ def test_files_of_a_job_are_private_and_hold_no_secret(node, client):
     job_id = client.submit("true", setup="true", secrets={"TOKEN": secret})
     assert node.files_with(secret) == []
     commands = [
-        open(f"/proc/{pid}/cmdline", "rb").read() for pid in os.listdir("/proc") if pid.isdigit() and os.path.exists(f"/proc/{pid}/cmdline")
+        open(f"/proc/{pid}/cmdline", "rb").read()
+        for pid in os.listdir("/proc")
+        if pid.isdigit() and os.path.exists(f"/proc/{pid}/cmdline")
     ]
     assert not any(secret.encode() in command for command in commands)
     client.call("job.cancel", ids=[blocker])
