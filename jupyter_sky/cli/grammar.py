@@ -158,6 +158,7 @@ sky = SkyGroup(
         "autostop": Entry("clusters:autostop", "Stop or remove clusters when they are idle.", _CLUSTERS),
         "down": Entry("clusters:down", "Remove clusters with all their files.", _CLUSTERS),
         "ssh-config": Entry("more:ssh_config", "Make clusters hosts of your ssh.", _CLUSTERS),
+        "ssh-proxy": Entry("more:ssh_proxy", "Join standard input and output to a node's ssh.", _CLUSTERS),
         "check": Entry("places:check", "Say which infras can be used from here.", _PLACES),
         "gpus": Entry("places:gpus", "See which GPUs there are.", _PLACES),
         "show-gpus": Entry("places:show_gpus", "List GPUs; the same as `gpus list`.", _PLACES),

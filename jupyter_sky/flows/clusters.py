@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_sky.errors import (
+    AgentError,
     ClusterNotFoundError,
     ClusterNotUpError,
     InfraError,
@@ -37,6 +38,10 @@ T = TypeVar("T")
 
 #: Seconds that a quick question to an agent may take.
 CALL_TIMEOUT = 30.0
+#: What a call or a stream ends with when the agent, or the connection to it, was replaced under it.
+PASSING = frozenset({"agent_restarted", "session_lost", "closed", "connection_lost"})
+#: How often an agent may be replaced during one call.
+_REPLACEMENTS = 3
 
 
 def handle_of(record: ClusterRecord) -> ClusterHandle:
@@ -236,7 +241,6 @@ def heal_locked(record: ClusterRecord) -> ClusterRecord:
         return record
     handle = infra_of(record).start(handle_of(record), SilentReporter())
     record = State.open().clusters.update(record.name, handle=handle.to_dict(), note=None)
-    pool.forget(record.id)
     introduce(record)
     return record
 
@@ -267,16 +271,21 @@ def link_to(record: ClusterRecord) -> Link:
 
 
 def call(
-    record: ClusterRecord,
-    method: str,
-    *,
-    timeout: float = CALL_TIMEOUT,
-    rank: int | None = None,
-    **params: Any,
+    record: ClusterRecord, method: str, *, timeout: float = CALL_TIMEOUT, rank: int | None = None, **params: Any
 ) -> Any:
-    """Ask the agent of a cluster one thing. `timeout` is in seconds."""
+    """Ask the agent of a cluster one thing. `timeout` is in seconds.
+
+    It is asked again where the agent was replaced meanwhile: all that is asked may be asked twice.
+    """
     link = link_to(record)
-    return portal.run(functools.partial(link.call, method, timeout=timeout, rank=rank, **params))
+    ask = functools.partial(link.call, method, timeout=timeout, rank=rank, **params)
+    for _ in range(_REPLACEMENTS):
+        try:
+            return portal.run(ask)
+        except AgentError as error:
+            if error.code not in PASSING:
+                raise
+    return portal.run(ask)
 
 
 def with_agent(name: str, work: Callable[[ClusterRecord], T]) -> T:
@@ -287,6 +296,4 @@ def with_agent(name: str, work: Callable[[ClusterRecord], T]) -> T:
     try:
         return work(require_up(name))
     except LinkError:
-        record = require_up(name)
-        pool.forget(record.id)
-        return work(record)
+        return work(require_up(name))

@@ -16,7 +16,7 @@ from jupyter_sky.agent.wire import StreamReset
 from jupyter_sky.errors import AgentError, JobNotFoundError, LinkError
 from jupyter_sky.flows import clusters, jobs
 from jupyter_sky.flows.views import LogEnd, exit_code_of
-from jupyter_sky.link import pool, portal
+from jupyter_sky.link import portal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: How often an agent that vanishes while its log is followed is looked for again before giving up, in a row.
 _TRIES = 5
-#: Resets that say nothing of the log itself: the agent or the connection to it was replaced.
-_PASSING = frozenset({"agent_restarted", "session_lost", "closed", "connection_lost", "peer_lost"})
 
 
 def tail(
@@ -80,7 +78,6 @@ def tail(
                     f"The log of {cluster!r} broke off {failures} times in a row: {error}",
                     hint=f"`jupyter sky status {cluster}` tells how the cluster is.",
                 ) from error
-            pool.forget(record.id)
             time.sleep(0.1 * failures)
         finally:
             if stream is not None:
@@ -115,7 +112,7 @@ def _refuse(error: StreamReset, cluster: str, job_id: int | None) -> None:
         raise JobNotFoundError(
             f"Cluster {cluster!r} has {wanted}.", hint=f"`jupyter sky queue {cluster}` lists its jobs."
         ) from error
-    if error.code not in _PASSING:
+    if error.code not in clusters.PASSING | {"peer_lost"}:
         raise AgentError(error.message, code=error.code) from error
 
 

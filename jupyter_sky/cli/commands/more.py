@@ -87,3 +87,19 @@ def ssh_config(face: Face, /, *, names: tuple[str, ...], install: bool) -> Docum
         return None
     records: list[Any] = clusters.select(names, all_clusters=not names)
     return Document("\n".join(sshconfig.entry(record.name, record.num_nodes) for record in records))
+
+
+@click.command(cls=SkyCommand, name="ssh-proxy")
+@click.argument("cluster", shell_complete=complete.clusters)
+@click.option("--rank", type=int, default=0, show_default=True, help="The node, 0 being the head.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=22, show_default=True, help="Its ssh server's port."
+)
+def ssh_proxy(*, cluster: str, rank: int, port: int) -> None:
+    """Join standard input and output to a node's ssh.
+
+    What `ssh-config` makes ssh run; the bytes go through the cluster's link.
+    """
+    from jupyter_sky.flows import sshproxy
+
+    sshproxy.bridge(cluster, rank=rank, port=port)

@@ -152,7 +152,7 @@ def agents(home: Path) -> list[int]:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_agent_finds_its_jobs_again(sky_home: Path, rank: int, wait_until) -> None:
-    script = 'for i in $(seq 1 400); do echo "line $i"; sleep 0.005; done; exit 5'
+    script = 'for i in $(seq 1 400); do echo "line $i"; sleep 0.005; done'
     job = launch.launch(Task(run=script, num_nodes=2), "dev").job_id
     jobs.wait("dev", job, until="started", timeout=30)
     pieces: list[bytes] = []
@@ -163,24 +163,25 @@ def test_a_killed_agent_finds_its_jobs_again(sky_home: Path, rank: int, wait_unt
     os.kill(agents(sky_home)[rank], signal.SIGKILL)
     (row,) = status.status()
     assert row.status == "UP"
-    assert jobs.get("dev", job).status in {"RUNNING", "FAILED"}
+    assert jobs.get("dev", job).status in {"RUNNING", "SUCCEEDED"}
     follower.join(60)
     lines = b"".join(pieces).decode().splitlines()
     for name in ("(head, rank=0", "(worker1, rank=1"):
         mine = [line.split(") ", 1)[1] for line in lines if line.startswith(name)]
         assert mine == [f"line {i}" for i in range(1, 401)]
-    assert ends[0].status == "FAILED"
-    assert 5 in jobs.get("dev", job).exit_codes
+    assert ends[0].status == "SUCCEEDED"
+    assert jobs.get("dev", job).exit_codes == [0, 0]
 
 
-def test_a_killed_agent_is_told_and_started_again_when_it_is_needed(sky_home: Path) -> None:
-    launch.launch(Task(run="sleep 600"), "dev")
+def test_a_killed_agent_is_told_and_started_again_when_it_is_needed(sky_home: Path, wait_until) -> None:
+    launch.launch(Task(run="until [ -e ~/go ]; do sleep 0.05; done; exit 5"), "dev")
     os.kill(agents(sky_home)[0], signal.SIGKILL)
-    (row,) = status.status()
-    assert row.status == "UP"
-    assert "agent" in (row.note or "")
+    wait_until(lambda: "agent" in (status.status()[0].note or ""), 10)
+    assert status.status()[0].status == "UP"
     assert [job.status for job in jobs.queue("dev")] == ["RUNNING"]
     assert status.status()[0].note is None
+    (next((sky_home / "local").glob("*/node-0/home")) / "go").touch()
+    assert jobs.wait("dev", 1, timeout=30).exit_codes == [5]
 
 
 def relays() -> list[psutil.Process]:
@@ -188,22 +189,24 @@ def relays() -> list[psutil.Process]:
 
 
 def test_a_link_cut_a_hundred_times_loses_and_repeats_nothing(sky_home: Path) -> None:
-    script = "import time\nfor i in range(100000):\n    print(i)\n    i % 500 or time.sleep(0.02)\n"
+    script = "import time\nfor i in range(100000):\n    print(i)\n    i % 250 or time.sleep(0.02)\n"
     job = launch.launch(Task(run=f"python3 -u - <<'END'\n{script}END\n"), "dev").job_id
     pieces: list[bytes] = []
     ends: list[logs.LogEnd] = []
     follower = threading.Thread(target=lambda: ends.append(logs.tail("dev", job, write=pieces.append)))
     follower.start()
-    cuts = 0
+    cuts = seen = 0
     while follower.is_alive() and cuts < 100:
-        for relay in relays():
-            relay.kill()
-            cuts += 1
-        follower.join(0.02)
+        if len(pieces) > seen:  # something came through since the last cut
+            seen = len(pieces)
+            for relay in relays():
+                relay.kill()
+                cuts += 1
+        follower.join(0.005)
     follower.join(120)
     assert ends[0].status == "SUCCEEDED"
     assert b"".join(pieces).decode().splitlines() == [str(i) for i in range(100_000)]
-    assert cuts >= 20
+    assert cuts == 100
 
 
 def test_a_killed_waiting_job_keeps_its_secret(sky_home: Path, wait_until) -> None:
