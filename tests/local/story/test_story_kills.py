@@ -160,7 +160,9 @@ def test_a_killed_agent_finds_its_jobs_again(sky_home: Path, rank: int, wait_unt
     follower = threading.Thread(target=lambda: ends.append(logs.tail("dev", job, write=pieces.append)))
     follower.start()
     wait_until(lambda: b"line 50\n" in b"".join(pieces), 30)
-    os.kill(agents(sky_home)[rank], signal.SIGKILL)
+    agent = psutil.Process(agents(sky_home)[rank])
+    agent.kill()
+    wait_until(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE, 10)
     (row,) = status.status()
     assert row.status == "UP"
     assert jobs.get("dev", job).status in {"RUNNING", "SUCCEEDED"}
