@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import functools
+import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +24,6 @@ from jupyter_sky.errors import (
 from jupyter_sky.events import SilentReporter
 from jupyter_sky.infra.base import ClusterHandle, NodeState
 from jupyter_sky.infra.registry import get_infra
-from jupyter_sky.link import pool, portal
 from jupyter_sky.names import check_name
 from jupyter_sky.state import ClusterStatus, State
 
@@ -171,7 +171,7 @@ def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | No
         infra_of(record).terminate(handle_of(record), SilentReporter())
         clusters.close_interval(record.id, ended_at or time.time())
         clusters.remove(record.name, ended_at=ended_at)
-        pool.forget(record.id)
+        _hang_up(record)
         return None
     if states == {NodeState.RUNNING}:
         note = "its agent ended; the next command starts it again" if reason == "agent_lost" else None
@@ -188,7 +188,7 @@ def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | No
         if record.status is not ClusterStatus.STOPPED or record.note != note:
             clusters.close_interval(record.id, ended_at or time.time())
             record = clusters.update(record.name, status=ClusterStatus.STOPPED, note=note)
-            pool.forget(record.id)
+            _hang_up(record)
         return record
     lost = [
         f"{node.rank} ({node.reason or node.state.value})"
@@ -199,6 +199,12 @@ def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | No
     if record.status is not ClusterStatus.INIT or record.note != note:
         record = clusters.update(record.name, status=ClusterStatus.INIT, note=note)
     return record
+
+
+def _hang_up(record: ClusterRecord) -> None:
+    """Close this process's link to a cluster that is not there any more, if there ever was one."""
+    if "jupyter_sky.link.pool" in sys.modules:
+        sys.modules["jupyter_sky.link.pool"].forget(record.id)
 
 
 def require_up(name: str) -> ClusterRecord:
@@ -266,17 +272,26 @@ def introduce(record: ClusterRecord) -> dict[str, Any]:
 
 def link_to(record: ClusterRecord) -> Link:
     """Give this process's link to the head of a cluster, opened if there is none yet."""
+    from jupyter_sky.link import pool
+
     make = functools.partial(infra_of(record).carrier, handle_of(record))
     return pool.get_link(record.id, make)
 
 
 def call(
-    record: ClusterRecord, method: str, *, timeout: float = CALL_TIMEOUT, rank: int | None = None, **params: Any
+    record: ClusterRecord,
+    method: str,
+    *,
+    timeout: float = CALL_TIMEOUT,
+    rank: int | None = None,
+    **params: Any,
 ) -> Any:
     """Ask the agent of a cluster one thing. `timeout` is in seconds.
 
     It is asked again where the agent was replaced meanwhile: all that is asked may be asked twice.
     """
+    from jupyter_sky.link import portal
+
     link = link_to(record)
     ask = functools.partial(link.call, method, timeout=timeout, rank=rank, **params)
     for _ in range(_REPLACEMENTS):
