@@ -55,12 +55,13 @@ def make_plan(task: Task, cluster_name: str | None = None) -> Plan:
     NoOfferError
         No enabled infra can satisfy the resources; each place's reason is in the message.
     """
+    from jupyter_sky.flows.check import allowed_infras
     from jupyter_sky.infra.registry import enabled_infras
     from jupyter_sky.optimizer import optimize
 
     if cluster_name is not None:
         check_name(cluster_name)
-    return optimize(task, infras=enabled_infras())
+    return optimize(task, infras=enabled_infras(allowed_infras()))
 
 
 def generated_name() -> str:

@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from jupyter_sky.config import home
+from jupyter_sky.config import home, private_folder
 from jupyter_sky.errors import StateError
 from jupyter_sky.names import check_name
 from jupyter_sky.state import State
@@ -57,7 +57,7 @@ def write_entry(name: str) -> Path | None:
     record = State.open().clusters.get(name)
     if record is None:
         return None
-    (folder() / "known_hosts").mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder("ssh", "known_hosts")
     path = folder() / f"{name}.conf"
     draft = path.with_suffix(f".{os.getpid()}.draft")
     draft.touch(mode=0o600)

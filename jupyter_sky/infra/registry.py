@@ -71,7 +71,8 @@ def check_infra(name: str) -> InfraCheck:
 
 def enabled_infras(names: list[str] | None = None) -> list[Infra]:
     """Give the infras (all, or those named) that can be used from here."""
-    return [get_infra(name) for name in names or infra_names() if check_infra(name).enabled]
+    wanted = infra_names() if names is None else names
+    return [get_infra(name) for name in wanted if check_infra(name).enabled]
 
 
 def _plugins() -> dict[str, EntryPoint]:

@@ -143,7 +143,7 @@ class Task:
                 f"a pipeline of {len(documents)} documents stands where one task is wanted",
                 file=file,
                 line=second,
-                hint="Run it with: jupyter sky jobs launch",
+                hint="A cluster runs one task at a time; keep one document, or a file for each.",
             )
         return cls.from_document(documents[0], env=env, secrets=secrets)
 

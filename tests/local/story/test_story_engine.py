@@ -228,3 +228,12 @@ def test_the_infra_is_checked_with_facts(sky_home: Path) -> None:
     (result,) = [row for row in check.check() if row.infra == "local"]
     assert result.enabled
     json.dumps(result.details)
+
+
+def test_an_infra_that_is_not_allowed_gives_nothing(sky_home: Path) -> None:
+    (sky_home / "config.yaml").write_text("allowed_clouds: [aws]\n")
+    (result,) = [row for row in check.check() if row.infra == "local"]
+    assert not result.enabled
+    assert "allowed_clouds" in result.reason
+    with pytest.raises(NoOfferError):
+        launch.launch(Task(run="true"), "dev")
