@@ -21,7 +21,7 @@ _HEARTBEAT = 5.0
 _DIAL_TIMEOUT = 10.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 #: What a call ends with when the worker's agent, or the session with it, was replaced under it: ask again.
-_AGAIN = ("agent_restarted", "session_lost", "protocol")
+_AGAIN = ("agent_restarted", "session_lost", "protocol", "closed")
 
 
 class PeerLostError(Exception):
@@ -60,8 +60,15 @@ class Peer:
         self._task = asyncio.ensure_future(self._connect())
 
     def move(self, host: str, port: int) -> None:
-        """Dial the worker at this address from now on: it may have been started again elsewhere."""
+        """Dial the worker at this address from now on, if it was started again elsewhere; jobs there go on."""
+        if (host, port) == (self._host, self._port):
+            return
         self._host, self._port = host, port
+        self._task.cancel()
+        old, self._session = self._session, None
+        self._lost = False
+        self._mark_down()
+        self._task = asyncio.ensure_future(self._connect_anew(old))
 
     async def close(self) -> None:
         """Let go of the worker."""
@@ -130,6 +137,11 @@ class Peer:
             f"worker {self.rank} at {self._host}:{self._port} has not been reached for "
             f"{self._node.lost_after:g} s ({self.why})"
         )
+
+    async def _connect_anew(self, old: Optional[Session]) -> None:
+        if old is not None:
+            await old.close()
+        await self._connect()
 
     async def _connect(self) -> None:
         pause = _FIRST_PAUSE

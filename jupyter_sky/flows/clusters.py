@@ -28,7 +28,7 @@ from jupyter_sky.names import check_name
 from jupyter_sky.state import ClusterStatus, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from jupyter_sky.infra.base import Infra, NodeStatus
     from jupyter_sky.link.link import Link
@@ -40,6 +40,8 @@ T = TypeVar("T")
 CALL_TIMEOUT = 30.0
 #: What a call or a stream ends with when the agent, or the connection to it, was replaced under it.
 PASSING = frozenset({"agent_restarted", "session_lost", "closed", "connection_lost"})
+#: How often, in seconds, who waits for an answer over a broken link looks whether its agent lives.
+_LOOK = 0.3
 #: How often an agent may be replaced during one call.
 _REPLACEMENTS = 3
 
@@ -296,11 +298,33 @@ def call(
     ask = functools.partial(link.call, method, timeout=timeout, rank=rank, **params)
     for _ in range(_REPLACEMENTS):
         try:
-            return portal.run(ask)
+            return portal.run(while_served, record, link, ask)
         except AgentError as error:
             if error.code not in PASSING:
                 raise
-    return portal.run(ask)
+    return portal.run(while_served, record, link, ask)
+
+
+async def while_served(record: ClusterRecord, link: Link, ask: Callable[[], Awaitable[Any]]) -> Any:
+    """Wait for what an agent gives over its link, but not where the agent has ended.
+
+    Raises
+    ------
+    LinkError
+        The link is broken and no agent is left at its other end; `require_up` starts one.
+    """
+    import asyncio
+
+    asking = asyncio.ensure_future(ask())
+    try:
+        while True:
+            done, _ = await asyncio.wait({asking}, timeout=_LOOK)
+            if done:
+                return asking.result()
+            if link.state == "down" and await asyncio.to_thread(_agent_lost, record):
+                raise LinkError(f"The agent of cluster {record.name!r} ended before it answered.")
+    finally:
+        asking.cancel()
 
 
 def with_agent(name: str, work: Callable[[ClusterRecord], T]) -> T:

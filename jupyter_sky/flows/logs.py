@@ -63,7 +63,8 @@ def tail(
         try:
             stream, head = _open(record, job_id, rank=rank, follow=follow, tail=tail, offset=position)
             job_id, position, tail = head["job_id"], head["offset"], None
-            while piece := portal.run(stream.read):
+            link = clusters.link_to(record)
+            while piece := portal.run(clusters.while_served, record, link, stream.read):
                 write(bytes(piece))
                 position += len(piece)
                 failures = 0

@@ -186,6 +186,20 @@ def test_a_killed_agent_is_told_and_started_again_when_it_is_needed(sky_home: Pa
     assert jobs.wait("dev", 1, timeout=30).exit_codes == [5]
 
 
+def test_a_follower_brings_a_killed_agent_back(sky_home: Path) -> None:
+    job = launch.launch(Task(run='for i in $(seq 1 300); do echo "line $i"; sleep 0.005; done'), "dev").job_id
+    pieces: list[bytes] = []
+
+    def write(piece: bytes) -> None:
+        if not pieces:
+            os.kill(agents(sky_home)[0], signal.SIGKILL)
+        pieces.append(piece)
+
+    end = logs.tail("dev", job, write=write)
+    assert b"".join(pieces).decode().splitlines() == [f"line {i}" for i in range(1, 301)]
+    assert end.status == "SUCCEEDED"
+
+
 def relays() -> list[psutil.Process]:
     return [child for child in psutil.Process().children(recursive=True) if "relay" in child.cmdline()]
 

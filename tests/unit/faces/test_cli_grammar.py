@@ -128,7 +128,7 @@ def test_completion_of_a_shell_comes_from_the_same_table(monkeypatch, capsys):
     assert run([]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("plain,")]
     offered = {line.removeprefix("plain,").split("\t")[0] for line in lines}
-    assert {"status", "start", "stop", "show-gpus", "ssh-config", "schema"} == offered
+    assert {"status", "start", "stop", "show-gpus", "ssh-config", "ssh-proxy", "schema"} == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
