@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
 
-from .node import Node, write_file
+from .node import ENDING, Node, write_file, write_json
 from .runner import base_env
 from .signals import Signal
 from .store import Store, StoreError
@@ -163,6 +163,10 @@ class Autostop:
         reason = "autodown" if setting["down"] else "autostop"
         self._queue.closed = f"cluster {self._node.cluster_name} is ending itself after being idle ({reason})"
         self._journal.write(f"{reason}: idle for {setting['idle_minutes']:g} minutes")
+        try:
+            write_json(self._node.path(ENDING), {"reason": reason, "at": time.time()})
+        except OSError as error:
+            self._journal.write(f"{ENDING} could not be written, so nobody sees this: {error}")
         if setting["hook"]:
             await self._run_hook(setting["hook"], setting["hook_timeout"] or _HOOK_TIMEOUT)
         await self._end(reason)

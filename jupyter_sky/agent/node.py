@@ -15,6 +15,8 @@ from typing import Any, Dict, List, Optional
 from . import process
 
 SOCKET = "agent.sock"
+#: Is there while the node ends itself: an autostop that has begun and whose hook may still run.
+ENDING = "ending.json"
 #: Marks every process of a node in its environment; who shuts the node down looks for it.
 NODE_MARK = "JUPYTER_SKY_NODE_ID"
 #: Marks every process of one job: `<node_id>:<job_id>`.

@@ -60,7 +60,7 @@ class Peer:
         self._task = asyncio.ensure_future(self._connect())
 
     def move(self, host: str, port: int) -> None:
-        """Dial the worker at this address from now on, if it was started again elsewhere; jobs there go on."""
+        """Dial the worker at this address from now on: it was started again there, and its jobs go on."""
         if (host, port) == (self._host, self._port):
             return
         self._host, self._port = host, port
@@ -107,7 +107,7 @@ class Peer:
         return await session.open(header)
 
     async def while_there(self, work: Awaitable[_T]) -> _T:
-        """Wait for work with the worker; it is cancelled, and `PeerLostError` raised, when the worker is lost."""
+        """Wait for work with the worker; cancel it and raise `PeerLostError` when the worker is lost."""
         working = asyncio.ensure_future(work)
         losing = asyncio.ensure_future(self._wait_lost())
         waits: Set[asyncio.Future[Any]] = {working, losing}

@@ -7,6 +7,7 @@ Both end the same way: jobs first, then the workers, then every process of the n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from .cluster import Cluster
 from .ending import erase, is_relay, node_processes
 from .jobs import JobQueue
 from .keeper import Keepers
-from .node import SOCKET, Node, NodeError, write_json, write_tombstone
+from .node import ENDING, SOCKET, Node, NodeError, write_json, write_tombstone
 from .ranks import LocalRank, rank_calls
 from .runner import Runner
 from .signals import Signal
@@ -101,6 +102,8 @@ class Agent:
     def _take_up(self) -> bool:
         """Go on where an earlier agent stopped; say whether it had ended the node."""
         was_ended = os.path.exists(self.node.path("ended.json"))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.node.path(ENDING))  # an autostop that was cut short begins anew, if it is still meant
         if self.queue is not None and self.autostop is not None and self.cluster is not None:
             try:
                 self.cluster.load()

@@ -161,9 +161,8 @@ def start_locked(record: ClusterRecord, ctx: OperationContext) -> ClusterRecord:
     clusters.introduce(record)
     if not was_up:
         state.clusters.open_interval(record.id, time.time())
-    if record.autostop is not None:
-        clusters.call(record, "autostop.set", **record.autostop)
-    record = state.clusters.update(record.name, status=ClusterStatus.UP, note=None)
+    # As in SkyPilot, a start begins without autostop: whoever starts a cluster means to use it.
+    record = state.clusters.update(record.name, status=ClusterStatus.UP, autostop=None, note=None)
     sshconfig.write_entry(record.name)
     return record
 

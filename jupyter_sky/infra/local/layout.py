@@ -98,6 +98,11 @@ class NodeFolder:
         return self.path / "ready.json"
 
     @property
+    def ending(self) -> Path:
+        """What is there while the node stops itself."""
+        return self.path / "ending.json"
+
+    @property
     def ended(self) -> Path:
         """The tombstone that tells why a node was stopped."""
         return self.path / "ended.json"

@@ -53,7 +53,7 @@ class Truth:
         """
         ready = read_json(node.ready)
         if self.serves(ready):
-            return NodeStatus(rank, NodeState.RUNNING)
+            return NodeStatus(rank, NodeState.RUNNING, "autostopping" if node.ending.exists() else "")
         ended = read_json(node.ended)
         if ended is not None and (ready is None or ended["at"] >= ready["started_at"]):
             state = NodeState.GONE if ended["reason"] in _GONE else NodeState.STOPPED

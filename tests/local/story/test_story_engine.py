@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jupyter_sky.errors import (
+    AgentError,
     ClusterMismatchError,
     ClusterNotFoundError,
     ClusterNotUpError,
@@ -137,6 +138,19 @@ def test_autostop_stops_and_autodown_removes(sky_home: Path, wait_until) -> None
     wait_until(lambda: status.status()[0].status == "STOPPED", 60)
     launch.launch(Task(run="true"), "gone", idle_minutes_to_autostop=0.01, down=True)
     wait_until(lambda: [row.name for row in status.status()] == ["sleepy"], 60)
+
+
+def test_a_cluster_says_that_it_is_stopping_itself(sky_home: Path, wait_until) -> None:
+    launch.launch(Task(run="true"), "dev")
+    jobs.wait("dev", 1, timeout=30)
+    lifecycle.autostop("dev", 0, hook="until [ -e ~/go ]; do sleep 0.05; done")
+    wait_until(lambda: status.status()[0].status == "AUTOSTOPPING", 30)
+    with pytest.raises(AgentError, match="ending itself"):
+        exec_flow.exec_task(Task(run="true"), "dev")
+    (next((sky_home / "local").glob("*/node-0/home")) / "go").touch()
+    wait_until(lambda: status.status()[0].status == "STOPPED", 30)
+    lifecycle.start(["dev"])
+    assert status.status()[0].status == "UP"
 
 
 def test_cancel_ends_a_job_and_the_next_one_starts(sky_home: Path) -> None:
