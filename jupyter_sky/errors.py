@@ -166,7 +166,9 @@ class OperationError(SkyError):
 
     code = "operation"
 
-    def __init__(self, message: str, *, code: str = "operation", hint: str | None = None, exit_code: int = 1) -> None:
+    def __init__(
+        self, message: str, *, code: str = "operation", hint: str | None = None, exit_code: int = 1
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.exit_code = exit_code

@@ -17,9 +17,9 @@ EventKind = Literal["phase", "progress", "log", "end"]
 class Event:
     """One thing that happened, as a journal line carries it.
 
-    `kind` is `phase` (a new phase began; `text` is its name, `data["detail"]` a sentence), `progress` (`data` has
-    `done`, `total` or None, `unit`), `log` (`text` is one line for the person) or `end` (`data` has `status`,
-    `result`, `error`). `at` is seconds since the epoch.
+    `kind` is `phase` (a new phase began; `text` is its name, `data["detail"]` a sentence), `progress` (`data`
+    has `done`, `total` or None, `unit`), `log` (`text` is one line for the person) or `end` (`data` has
+    `status`, `result`, `error`). `at` is seconds since the epoch.
     """
 
     kind: EventKind

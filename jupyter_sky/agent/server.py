@@ -102,8 +102,9 @@ class Agent:
     def _take_up(self) -> bool:
         """Go on where an earlier agent stopped; say whether it had ended the node."""
         was_ended = os.path.exists(self.node.path("ended.json"))
+        # An autostop that was cut short begins anew, if it is still meant.
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.node.path(ENDING))  # an autostop that was cut short begins anew, if it is still meant
+            os.unlink(self.node.path(ENDING))
         if self.queue is not None and self.autostop is not None and self.cluster is not None:
             try:
                 self.cluster.load()

@@ -40,7 +40,11 @@ class Client:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.session = self._run(self._connect(root), 20)
+        try:
+            self.session = self._run(self._connect(root), 20)
+        except BaseException:
+            self._stop()
+            raise
 
     async def _connect(self, root: Path) -> Session:
         async def dial():
@@ -106,9 +110,12 @@ class Client:
         try:
             self._run(self.session.close(), 10)
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
-            self._loop.close()
+            self._stop()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
 
 
 class NodeUnderTest:
