@@ -19,6 +19,7 @@ demo: $(READY) ## Run examples/quickstart.ipynb from top to bottom on this machi
 	@$(RUN) python examples/demo.py
 
 test: lint ## Run the linters, the type checker and every test
+	@.ci/debian git=git ip=iproute2 ssh=openssh-client unshare=util-linux
 	@.ci/debian git=git
 	@$(RUN) python -m pytest $(ARGS)
 

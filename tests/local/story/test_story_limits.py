@@ -86,7 +86,7 @@ def test_a_read_only_state_folder_is_told(tmp_path: Path) -> None:
 @needs_root
 def test_a_machine_without_ipv6_runs_a_gang(sky_home: Path) -> None:
     script = (
-        "ip link set lo up && sysctl -qw net.ipv6.conf.all.disable_ipv6=1 && "
+        "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && "
         f"{sys.executable} -m jupyter_sky launch -y -c six --num-nodes 2 'echo rank $SKYPILOT_NODE_RANK'; "
         f"code=$?; {sys.executable} -m jupyter_sky down -y six; exit $code"
     )
