@@ -136,9 +136,10 @@ class Session:
             flush.cancel()
         self._set_state("closed")
         self._mux.abort("closed", "the session was closed on this side")
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # before Python 3.12 `wait_for` swallows a cancellation that comes as what it waits for ends
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=_FIRST_PAUSE)
         await self._drop_channel()
 
     async def _drop_channel(self) -> None:
@@ -148,7 +149,7 @@ class Session:
             await channel.wait_closed()
 
     def _set_state(self, state: str) -> None:
-        if state != self.state:
+        if state != self.state and self.state != "closed":
             self.state = state
             if self._on_state is not None:
                 self._on_state(state)
