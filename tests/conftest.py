@@ -142,9 +142,9 @@ def _take_down_everything() -> None:
 def _close_links() -> None:
     """Close the links of this process, each of which holds a relay; they would be closed at its exit."""
     if "jupyter_sky.link.pool" in sys.modules:
-        from jupyter_sky.link import pool, portal
+        from jupyter_sky.link import pool
 
-        portal.run(pool._POOL.close_all)
+        pool.close_all()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -141,6 +141,8 @@ def is_task_yaml(body: str) -> bool:
     match = _KEY_LINE.match(next(lines, ""))
     if match is None:
         return False
+    from jupyter_sky.spec import task_keys
+
     known = task_keys()
     if match[1] in known:
         return True
@@ -151,13 +153,6 @@ def is_task_yaml(body: str) -> bool:
     except yaml.YAMLError:
         return False
     return isinstance(document, dict) and not known.isdisjoint(map(str, document))
-
-
-def task_keys() -> frozenset[str]:
-    """Give the keys a task's YAML may have."""
-    from jupyter_sky.spec import task_json_schema
-
-    return frozenset(task_json_schema()["properties"])
 
 
 def script_text(body: str) -> str:

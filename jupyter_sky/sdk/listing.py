@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from jupyter_sky.sdk.text import Align, table
+from jupyter_sky.sdk.text import TONES, Align, Tone, table
 
 T = TypeVar("T")
 
@@ -41,18 +41,12 @@ _HEAD = (
     _CELL
     + "font-weight:600;opacity:.75;border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4));"
 )
-_TONES = {
-    **dict.fromkeys(
-        ("UP", "RUNNING", "SUCCEEDED", "READY", "enabled", "✔"), "var(--jp-success-color1,#2e9d55)"
-    ),
-    **dict.fromkeys(
-        ("INIT", "PENDING", "SETTING_UP", "STARTING", "RECOVERING", "AUTOSTOPPING"),
-        "var(--jp-info-color1,#2a8fbd)",
-    ),
-    **dict.fromkeys(
-        ("STOPPED", "CANCELLED", "CANCELLING", "INTERRUPTED", "disabled"), "var(--jp-warn-color1,#c47f17)"
-    ),
-    **dict.fromkeys(("FAILED", "FAILED_SETUP", "FAILED_DRIVER"), "var(--jp-error-color1,#d64545)"),
+#: The frontend's own colour of each tone, and one for frontends that have none.
+_COLOURS: dict[Tone, str] = {
+    "good": "var(--jp-success-color1,#2e9d55)",
+    "busy": "var(--jp-info-color1,#2a8fbd)",
+    "ended": "var(--jp-warn-color1,#c47f17)",
+    "bad": "var(--jp-error-color1,#d64545)",
 }
 
 
@@ -137,8 +131,8 @@ class Listing(list[T]):
 def _td(column: Column[T], row: T) -> str:
     text = column.cell(row)
     style = _CELL.format(align=column.align)
-    if text in _TONES:
-        style += f"color:{_TONES[text]};font-weight:600;"
+    if text in TONES:
+        style += f"color:{_COLOURS[TONES[text]]};font-weight:600;"
     return f'<td style="{style}">{html.escape(text)}</td>'
 
 

@@ -19,13 +19,17 @@ _GAP = "  "
 _NARROWEST = 6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-#: SGR codes of the words that tables colour; a word that is not listed stays as it is.
-_TONES = {
-    **dict.fromkeys(("UP", "RUNNING", "SUCCEEDED", "READY", "enabled"), "32"),
-    **dict.fromkeys(("INIT", "PENDING", "SETTING_UP", "STARTING", "RECOVERING", "AUTOSTOPPING"), "36"),
-    **dict.fromkeys(("STOPPED", "CANCELLED", "CANCELLING", "INTERRUPTED", "disabled"), "33"),
-    **dict.fromkeys(("FAILED", "FAILED_SETUP", "FAILED_DRIVER"), "31"),
+Tone = Literal["good", "busy", "ended", "bad"]
+
+#: What the words that tables colour mean, in a terminal and in a notebook; other words stay as they are.
+TONES: dict[str, Tone] = {
+    **dict.fromkeys(("UP", "RUNNING", "SUCCEEDED", "READY", "enabled", "✔"), "good"),
+    **dict.fromkeys(("INIT", "PENDING", "SETTING_UP", "STARTING", "RECOVERING", "AUTOSTOPPING"), "busy"),
+    **dict.fromkeys(("STOPPED", "CANCELLED", "CANCELLING", "INTERRUPTED", "disabled"), "ended"),
+    **dict.fromkeys(("FAILED", "FAILED_SETUP", "FAILED_DRIVER"), "bad"),
 }
+#: The SGR code of each tone.
+_CODES: dict[Tone, str] = {"good": "32", "busy": "36", "ended": "33", "bad": "31"}
 
 
 def width_of(text: str) -> int:
@@ -113,7 +117,7 @@ def _line(
     for cell, width, align in zip(cells, widths, aligns, strict=True):
         text = cut(cell, width, mark)
         pad = " " * (width - width_of(text))
-        code = _TONES.get(cell) if colour else None
-        shown = f"\x1b[{code}m{text}\x1b[0m" if code else text
+        tone = TONES.get(cell) if colour else None
+        shown = f"\x1b[{_CODES[tone]}m{text}\x1b[0m" if tone else text
         parts.append(pad + shown if align == "right" else shown + pad)
     return _GAP.join(parts).rstrip()

@@ -6,7 +6,6 @@ of the next, and is not told apart between GB and GiB, because no cloud does.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -59,12 +58,6 @@ class Quantity:
     def to_yaml_config(self) -> str:
         """Give the amount as YAML holds it."""
         return str(self)
-
-    def satisfied_by(self, amount: float, *, cpus: float | None = None) -> bool:
-        """Tell whether `amount` is what is wanted; `cpus` is how many CPUs come with it, for `per_cpu`."""
-        wanted = self.value * (cpus or 0) if self.per_cpu else self.value
-        close = math.isclose(amount, wanted, rel_tol=1e-9)
-        return close or (self.at_least and amount > wanted)
 
 
 def _parse(value: object, units: dict[str, float], example: str) -> Quantity:

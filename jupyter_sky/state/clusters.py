@@ -168,5 +168,5 @@ def _close(connection: Connection, cluster_id: str, at: float) -> None:
 
 def _unknown(name: str) -> ClusterNotFoundError:
     return ClusterNotFoundError(
-        f"No cluster is called {name!r}.", hint="`jupyter-sky status` lists the clusters there are."
+        f"No cluster is called {name!r}.", hint="`jupyter sky status` lists your clusters."
     )

@@ -205,5 +205,5 @@ def _damaged(file: Path, said: str) -> StateError:
     return StateError(
         f"The state database {file} is damaged ({said}).",
         hint=f"Move it away with: mkdir {file.parent}/damaged && mv {file}* {file.parent}/damaged/ — then "
-        "run `jupyter-sky status --refresh`, which finds the clusters that are still running.",
+        "run `jupyter sky status --refresh`, which finds the clusters that are still running.",
     )

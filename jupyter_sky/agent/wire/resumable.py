@@ -71,11 +71,6 @@ class Resumable:
         self._bye = False
         self._broken: Optional[Exception] = None
 
-    @property
-    def kept_bytes(self) -> int:
-        """How many bytes wait for the other end's acknowledgement."""
-        return self._kept_size
-
     def wake(self) -> None:
         """Say that the source may have something to send."""
         self._idle.clear()

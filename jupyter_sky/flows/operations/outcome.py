@@ -101,7 +101,7 @@ def interrupted(record: OperationRecord, output: Path) -> Outcome:
         return never_began(record, output)
     hint = "Run the same command again: it continues where this one stopped"
     if record.kind == "launch":
-        hint += f", or `jupyter-sky down {record.target}` removes what had been made"
+        hint += f", or `jupyter sky down {record.target}` removes what had been made"
     message = f"The process of the {_named(record)} ended unexpectedly{_during(record.phase)}."
     error = OperationInterruptedError(message, hint=f"{hint}. Its output is in {output}")
     return Outcome(OperationStatus.INTERRUPTED, error=_error(error))

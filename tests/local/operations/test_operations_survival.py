@@ -87,7 +87,7 @@ def test_killed_in_a_phase(start: Start, in_phase: InPhase, tmp_path: Path, phas
         wait(record.id)
     assert f"in phase '{phase}'" in caught.value.message
     assert record.id in caught.value.message
-    assert "jupyter-sky down dev" in (caught.value.hint or "")
+    assert "jupyter sky down dev" in (caught.value.hint or "")
     ended = get(record.id)
     assert ended.status is OperationStatus.INTERRUPTED
     assert ended.ended_at is not None

@@ -34,7 +34,7 @@ def test_what_is_stored_comes_back(state: State) -> None:
         launched_at=123.5,
         autostop={"idle_minutes": 10, "down": True},
         owner="ada",
-        last_use="jupyter-sky launch x.yaml",
+        last_use="jupyter sky launch x.yaml",
         note="a word",
     )
     state.clusters.add(record)
