@@ -166,13 +166,10 @@ def test_no_syntax_error_quotes_a_secret(value: str) -> None:
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
 
 
-@given(
-    st.text(string.ascii_letters + string.digits, min_size=10, max_size=20).filter(
-        lambda text: not text.isdigit()
-    )
-)
+@given(st.text(string.ascii_letters + string.digits, min_size=10, max_size=20))
 @settings(max_examples=40, deadline=None)
-def test_any_secret_stays_hidden(secret: str) -> None:
+def test_any_secret_stays_hidden(text: str) -> None:
+    secret = f"zqx{text}"  # begins as no word of ours does: hypothesis likes to draw the names in our code
     assert secret not in shown(Task.from_yaml_str(TEMPLATE.format(secret=f'"\N{CURRENCY SIGN}{secret}"')))
 
 
