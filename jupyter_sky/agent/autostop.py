@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
 
 from .node import ENDING, Node, write_file, write_json
 from .runner import base_env
-from .signals import Signal
 from .store import Store, StoreError
 from .wire import CallError
 
@@ -54,7 +53,6 @@ class Autostop:
         self._journal = journal
         self._end = end
         self._holds = 0
-        self._changed = Signal()
         self._setting: Optional[Dict[str, Any]] = None
         self._last_active = time.time()
         self._task: Optional[asyncio.Future[None]] = None
@@ -104,7 +102,7 @@ class Autostop:
             raise CallError("disk", f"autostop was not set: {error}") from None
         self._setting = setting
         self._last_active = now
-        self._changed.fire()
+        self._queue.changed.fire()
 
     def get(self) -> Optional[Dict[str, Any]]:
         """Give the setting as `set` took it; None where there is none."""
@@ -116,7 +114,7 @@ class Autostop:
         """Count a session that begins (1) or ends (-1), such as an SSH connection."""
         self._holds += count
         self._last_active = time.time()
-        self._changed.fire()
+        self._queue.changed.fire()
 
     @property
     def idle_since(self) -> Optional[float]:
@@ -126,10 +124,9 @@ class Autostop:
             return float(self._setting["set_at"])
         if self._queue.active_count or (wait_for == "jobs_and_ssh" and self._holds):
             return None
-        return self._last_active
+        return max(self._last_active, self._queue.last_end)
 
     async def _watch(self) -> None:
-        self._hold_job_activity()
         while True:
             limit = _TICK
             since = self.idle_since
@@ -138,26 +135,8 @@ class Autostop:
                 if limit <= 0:
                     await self._fire(self._setting)
                     return
-            await self._wait(min(limit, _TICK))
-
-    def _hold_job_activity(self) -> None:
-        self._had_jobs = self._queue.active_count > 0
-
-    async def _wait(self, limit: float) -> None:
-        waits = [
-            asyncio.ensure_future(self._changed.wait(limit)),
-            asyncio.ensure_future(self._queue.changed.wait(limit)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        if self._queue.active_count:
-            self._had_jobs = True
-        elif self._had_jobs:
-            self._had_jobs = False
-            self._last_active = time.time()
+            # Nothing may be awaited between the look above and this, or a change would be missed.
+            await self._queue.changed.wait(min(limit, _TICK))
 
     async def _fire(self, setting: Dict[str, Any]) -> None:
         reason = "autodown" if setting["down"] else "autostop"

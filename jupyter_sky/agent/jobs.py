@@ -38,7 +38,9 @@ class JobQueue:
     Attributes
     ----------
     changed
-        Fired whenever a job's state has changed.
+        Fired whenever a job's state, or anything else about the cluster's use, has changed.
+    last_end
+        When a job ended last under this agent (seconds since the epoch; 0: none did).
     closed
         Why no job is taken any more; None while they are.
     """
@@ -60,6 +62,7 @@ class JobQueue:
         self._lost_secrets: Set[int] = set()
         self._tasks: Set[asyncio.Future[Any]] = set()
         self.changed = Signal()
+        self.last_end = 0.0
         self.closed: Optional[str] = None
 
     # --- what calls ask for ---
@@ -285,6 +288,7 @@ class JobQueue:
         self._journal.write(f"job {job.job_id}: {job.status}, codes {job.exit_codes}")
         self._save(job)
         self._active.pop(job.job_id, None)
+        self.last_end = time.time()
         self.changed.fire()
 
     def _save(self, job: Job) -> None:

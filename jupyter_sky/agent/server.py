@@ -158,11 +158,9 @@ class Agent:
         try:
             # Only the cluster's own authority counts, so whoever gets through is a node of this cluster.
             context = server_context(tls["ca"], tls["cert"], tls["key"])
-            server = await listen_tls(host.strip("[]"), int(port), context, self._attach)
+            server: Any = await listen_tls(host.strip("[]"), int(port), context, self._attach)
         except (OSError, ValueError) as error:
             raise NodeError(f"The agent cannot listen on {self.node.listen}: {error}") from None
-        assert isinstance(server, asyncio.Server)
-        assert server.sockets
         return server, server.sockets[0].getsockname()[1]
 
     async def _accept(self, listener: socket.socket) -> None:

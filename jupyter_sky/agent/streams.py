@@ -84,7 +84,7 @@ class Streams:
             job_id = job.job_id
             if rank is not None and not (isinstance(rank, int) and 0 <= rank < job.num_nodes):
                 raise CallError(
-                    "job_not_found",
+                    "rank_not_found",
                     f"job {job_id} has no rank {rank}; its ranks are 0 to {job.num_nodes - 1}",
                 )
             if rank:

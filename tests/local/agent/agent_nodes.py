@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.agent import process
 from jupyter_sky.agent.node import NODE_MARK
 from jupyter_sky.agent.wire import FdChannel, Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AGENT = [sys.executable, "-m", "jupyter_sky.agent"]
 
@@ -31,6 +33,11 @@ def wait_until(condition, limit: float = 20.0, what: str = "the condition") -> A
             return found
         assert time.monotonic() < deadline, f"{what} did not come true within {limit:g} s"
         time.sleep(0.01)
+
+
+def lives(pid: int | str) -> bool:
+    """Say whether a process of this id lives."""
+    return process.identity(int(pid)) is not None
 
 
 class Client:
@@ -147,6 +154,7 @@ class NodeUnderTest:
             **fields,
         }
         self.node_id = config["node_id"]
+        self.ip = config["ip"]
         (root / "node.json").write_text(json.dumps(config))
         self._clients: list[Client] = []
 
@@ -189,13 +197,14 @@ class NodeUnderTest:
         return process.marked(procs, NODE_MARK, self.node_id)
 
     def clean(self) -> None:
-        for client in self._clients:
-            client.close()
+        while self._clients:
+            self._clients.pop().close()
         if (self.root / "node.json").exists():
             subprocess.run([*self.argv, "stop", "--root", str(self.root)], timeout=60, check=False)
-        left = self.processes()
-        process.send(left, signal.SIGKILL)
-        assert not left, f"processes {left} were left"
+        try:
+            wait_until(lambda: not self.processes(), 2.0, "the end of the node's last process")
+        finally:
+            process.send(self.processes(), signal.SIGKILL)
 
     def files_with(self, text: str) -> list[str]:
         """Every file of the node that holds `text`."""
@@ -250,8 +259,7 @@ class ClusterUnderTest:
     def peers(self) -> list[dict[str, Any]]:
         found = []
         for rank, node in enumerate(self.nodes):
-            ip = json.loads((node.root / "node.json").read_text())["ip"]
-            found.append({"rank": rank, "ip": ip, "host": ip, "port": node.ready["port"]})
+            found.append({"rank": rank, "ip": node.ip, "host": node.ip, "port": node.ready["port"]})
         return found
 
     def up(self) -> Client:

@@ -9,7 +9,7 @@ import re
 import signal
 
 import pytest
-from agent_nodes import wait_until
+from agent_nodes import lives, wait_until
 
 from jupyter_sky.agent import process
 from jupyter_sky.agent.wire import CallError
@@ -57,13 +57,14 @@ def test_one_rank_that_fails_ends_the_others(make_cluster, tmp_path):
     assert (job["status"], job["exit_codes"]) == ("FAILED", [137, 9, 137])
     assert "rank 1" in job["reason"]
     for rank in range(3):
-        assert not os.path.exists(f"/proc/{(tmp_path / f'pid-{rank}').read_text().strip()}")
+        assert not lives((tmp_path / f"pid-{rank}").read_text())
 
 
 def test_a_setup_that_fails_on_a_worker_fails_the_job_before_run(make_cluster):
     client = make_cluster(2).up()
     job = client.ended(client.submit("echo never", setup="exit $SKYPILOT_SETUP_NODE_RANK", num_nodes=2))
-    assert (job["status"], job["exit_codes"]) == ("FAILED_SETUP", [0, 1])
+    assert job["status"] == "FAILED_SETUP"
+    assert job["exit_codes"] in ([0, 1], [137, 1])  # the head may not have been done yet
     assert client.log(job["job_id"], follow=True) == b""
 
 
@@ -83,7 +84,7 @@ def test_a_job_of_a_worker_killed_and_replaced_goes_on(make_cluster, tmp_path):
     client = cluster.up()
     gate = tmp_path / "gate"
     job_id = client.submit(
-        f"echo before; while [ ! -e {gate} ]; do sleep 0.02; done; echo after; exit $SKYPILOT_NODE_RANK",
+        f"echo before; while [ ! -e {gate} ]; do sleep 0.02; done; echo after",
         num_nodes=2,
     )
     wait_until(lambda: client.log(job_id).count(b"before") == 2)
@@ -96,7 +97,7 @@ def test_a_job_of_a_worker_killed_and_replaced_goes_on(make_cluster, tmp_path):
     worker.serve()
     gate.touch()
     job = client.ended(job_id)
-    assert (job["status"], job["exit_codes"]) == ("FAILED", [0, 1])
+    assert (job["status"], job["exit_codes"]) == ("SUCCEEDED", [0, 0])
     text = client.log(job_id, follow=True)
     assert text.count(b"before") == text.count(b"after") == 2
 
@@ -118,6 +119,7 @@ def test_a_worker_that_is_lost_fails_the_job_and_is_cleaned_when_it_is_back(make
     assert job["reason"].encode() in client.log(job_id, follow=True)
     worker.serve()
     wait_until(lambda: worker.processes() == {worker.pid}, what="the end of the job given up")
+    wait_until(lambda: _answers(client, 1), what="the worker being back")
     assert client.ended(client.submit("true", num_nodes=2))["status"] == "SUCCEEDED"
 
 
@@ -248,3 +250,10 @@ def test_a_worker_that_does_not_answer_while_it_is_stopped_is_waited_for(make_cl
         os.kill(worker.pid, signal.SIGCONT)
     assert client.ended(job_id)["status"] == "SUCCEEDED"
     assert process.is_alive(worker.pid, worker.ready["start_time"])
+
+
+def _answers(client, rank: int) -> bool:
+    try:
+        return client.call("node.info", rank=rank)["rank"] == rank
+    except CallError:
+        return False
