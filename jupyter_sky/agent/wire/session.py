@@ -149,7 +149,7 @@ class Session:
             await channel.wait_closed()
 
     def _set_state(self, state: str) -> None:
-        if state != self.state and self.state != "closed":
+        if self.state not in (state, "closed"):
             self.state = state
             if self._on_state is not None:
                 self._on_state(state)
