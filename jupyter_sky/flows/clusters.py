@@ -65,6 +65,27 @@ def require(name: str) -> ClusterRecord:
     return record
 
 
+def require_stop(record: ClusterRecord) -> None:
+    """Refuse to stop a cluster, or to start it again, where its infra can do neither."""
+    if "stop" not in infra_of(record).capabilities:
+        raise UsageError(
+            f"Clusters on {record.infra} cannot stop.", hint=f"`jupyter sky down {record.name}` removes it."
+        )
+
+
+def ranks_of(record: ClusterRecord, wanted: Sequence[int] | None = None) -> list[int]:
+    """Give the ranks of a cluster's nodes: all, or those that are wanted, if it has them."""
+    if wanted is None:
+        return list(range(record.num_nodes))
+    bad = [rank for rank in wanted if not 0 <= rank < record.num_nodes]
+    if bad:
+        raise UsageError(
+            f"Cluster {record.name!r} has no node of rank {', '.join(map(str, bad))}: "
+            f"its ranks are 0 to {record.num_nodes - 1}."
+        )
+    return list(wanted)
+
+
 def unknown_cluster(name: str) -> ClusterNotFoundError:
     """Make the error for a cluster that is not there, naming the one that was probably meant."""
     names = [record.name for record in State.open().clusters.list()]
@@ -76,6 +97,11 @@ def unknown_cluster(name: str) -> ClusterNotFoundError:
     else:
         hint = f"You have no clusters; `jupyter sky launch -c {name} …` makes one."
     return ClusterNotFoundError(f"There is no cluster {name!r}.", hint=hint)
+
+
+def is_pattern(text: str) -> bool:
+    """Say whether a text is a shell pattern of names rather than a name."""
+    return any(mark in text for mark in "*?[")
 
 
 def select(patterns: Iterable[str], *, all_clusters: bool = False) -> list[ClusterRecord]:
@@ -91,7 +117,7 @@ def select(patterns: Iterable[str], *, all_clusters: bool = False) -> list[Clust
     if not patterns:
         raise UsageError("No cluster was named.", hint="Give one or more names or patterns, or --all.")
     for pattern in patterns:
-        if any(mark in pattern for mark in "*?["):
+        if is_pattern(pattern):
             found = fnmatch.filter(records, pattern)
             if not found:
                 raise ClusterNotFoundError(

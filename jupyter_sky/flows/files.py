@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jupyter_sky.config import home
-from jupyter_sky.errors import SyncError, UsageError
+from jupyter_sky.config import private_folder
+from jupyter_sky.errors import SyncError
 from jupyter_sky.flows import clusters
 from jupyter_sky.link import files as link_files
 from jupyter_sky.link import portal
@@ -58,7 +58,7 @@ def check_sources(task: Task) -> None:
 
 def send_task_files(task: Task, record: ClusterRecord, report: Reporter) -> None:
     """Bring the workdir and the file mounts of a task to every node it runs on."""
-    ranks = list(range(record.num_nodes))
+    ranks = clusters.ranks_of(record)
     if task.workdir is not None:
         report.phase("sync", f"workdir → {WORKDIR}")
         folder = _workdir_folder(task.workdir, report)
@@ -96,10 +96,9 @@ def _workdir_folder(workdir: str | GitWorkdir, report: Reporter) -> Path:
 def _fetch_git(workdir: GitWorkdir, report: Reporter) -> Path:
     """Keep a clone of the repository in the state folder, at the wanted commit, and give its path."""
     url, ref = workdir.url, workdir.ref or "HEAD"
-    folder = home() / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = private_folder("git", hashlib.sha256(url.encode()).hexdigest()[:16])
     report.log(f"fetching {ref} of {url}")
     if not (folder / ".git").is_dir():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _git(folder, "init", "--quiet")
     _git(folder, "fetch", "--quiet", "--depth", "1", "--", url, ref)
     _git(folder, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
@@ -145,7 +144,7 @@ def rsync_up(
         raise SyncError(f"There is no {str(local)!r} to copy ({path.absolute()}).")
 
     def work(record: ClusterRecord) -> SyncStats:
-        return _push(record, path, remote, _ranks(record, ranks), report, ignore=ignore)
+        return _push(record, path, remote, clusters.ranks_of(record, ranks), report, ignore=ignore)
 
     return clusters.with_agent(cluster, work)
 
@@ -156,7 +155,7 @@ def rsync_down(
     """Copy a file or folder of one node here."""
 
     def work(record: ClusterRecord) -> SyncStats:
-        (only,) = _ranks(record, [rank])
+        (only,) = clusters.ranks_of(record, [rank])
         link = clusters.link_to(record)
         return portal.run(
             functools.partial(
@@ -165,16 +164,3 @@ def rsync_down(
         )
 
     return clusters.with_agent(cluster, work)
-
-
-def _ranks(record: ClusterRecord, wanted: Sequence[int] | None) -> list[int]:
-    every = list(range(record.num_nodes))
-    if wanted is None:
-        return every
-    bad = [rank for rank in wanted if rank not in every]
-    if bad:
-        raise UsageError(
-            f"Cluster {record.name!r} has no node of rank {', '.join(map(str, bad))}: "
-            f"its ranks are 0 to {record.num_nodes - 1}."
-        )
-    return list(wanted)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.config import user_name
@@ -153,8 +152,3 @@ def wait(cluster: str, job_id: int, *, until: str = "ended", timeout: float | No
             return job
         if deadline is not None and time.monotonic() >= deadline:
             return job
-
-
-def default_download_folder(cluster: str) -> Path:
-    """Give the folder under the present one into which a cluster's logs are downloaded."""
-    return Path("sky_logs") / cluster

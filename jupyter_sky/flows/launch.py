@@ -9,7 +9,6 @@ make before it makes it, so that a kill at any moment leaves a record from which
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import json
 import os
 import re
@@ -17,13 +16,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.config import user_name
-from jupyter_sky.errors import (
-    ClusterMismatchError,
-    NotConfirmedError,
-    ProvisionError,
-)
+from jupyter_sky.errors import ClusterMismatchError, NotConfirmedError, ProvisionError
 from jupyter_sky.events import SilentReporter
-from jupyter_sky.flows import clusters, files, jobs, operations, sshconfig
+from jupyter_sky.flows import autostop, clusters, files, jobs, operations, sshconfig
+from jupyter_sky.flows.lifecycle import start_locked
 from jupyter_sky.flows.views import LaunchResult
 from jupyter_sky.infra.base import Offer, ProvisionRequest
 from jupyter_sky.infra.registry import get_infra
@@ -66,7 +62,7 @@ def make_plan(task: Task, cluster_name: str | None = None) -> Plan:
 
 def generated_name() -> str:
     """Make a cluster name for a launch that gave none, as SkyPilot does: `sky-1f2e-ada`."""
-    user = re.sub(r"[^a-z0-9-]+", "", getpass.getuser().lower()).strip("-")[:20]
+    user = re.sub(r"[^a-z0-9-]+", "", user_name().lower()).strip("-")[:20]
     return f"sky-{os.urandom(2).hex()}-{user}".rstrip("-")
 
 
@@ -134,7 +130,7 @@ def launch(
         "task": task.to_yaml_config(redact=True),
         "offers": [] if plan is None else [c.offer.to_dict() for c in plan.candidates],
         "retry_until_up": retry_until_up,
-        "autostop": autostop_of(task, idle_minutes_to_autostop, down=down),
+        "autostop": autostop.settings_of(task, idle_minutes_to_autostop, down=down),
         "no_setup": no_setup,
         "fast": fast,
         "command": command,
@@ -154,42 +150,6 @@ def _existing(name: str) -> ClusterRecord | None:
         return None
     found = clusters.reconcile([record])
     return found[0] if found else None
-
-
-def autostop_of(task: Task, idle_minutes: float | None, *, down: bool) -> dict[str, Any] | None:
-    """Join the command's autostop with the task's own; None where neither says anything."""
-    own = jobs.job_resources(task).autostop
-    if idle_minutes is None and own is None:
-        # `--down` alone means: as soon as the job has ended.
-        return _autostop(0.0, down=True) if down else None
-    base = (
-        _autostop(
-            own.idle_minutes, down=own.down, wait_for=own.wait_for, hook=own.hook, timeout=own.hook_timeout
-        )
-        if own is not None
-        else _autostop(0.0, down=False)
-    )
-    if idle_minutes is not None:
-        base["idle_minutes"] = idle_minutes
-    base["down"] = base["down"] or down
-    return base
-
-
-def _autostop(
-    minutes: float,
-    *,
-    down: bool,
-    wait_for: str | None = None,
-    hook: str | None = None,
-    timeout: float | None = None,
-) -> dict[str, Any]:
-    return {
-        "idle_minutes": minutes,
-        "down": down,
-        "wait_for": wait_for or "jobs_and_ssh",
-        "hook": hook,
-        "hook_timeout": timeout,
-    }
 
 
 def check_fits(task: Task, record: ClusterRecord) -> None:
@@ -216,18 +176,13 @@ def offered_resources(offer: Offer) -> Resources:
     from jupyter_sky.spec import Resources
 
     config: dict[str, Any] = {
-        "infra": infra_path(offer),
+        "infra": offer.place,
         "cpus": offer.cpus,
         "memory": offer.memory_gb,
         "accelerators": offer.accelerators or None,
         "use_spot": offer.use_spot,
     }
     return Resources(**config)
-
-
-def infra_path(offer: Offer) -> str:
-    """Give where an offer is, as a task's `infra` says it: `aws/us-east-1/us-east-1a`."""
-    return "/".join(part for part in (offer.infra, offer.region, offer.zone) if part)
 
 
 def run(request: dict[str, Any], secrets: dict[str, str], ctx: OperationContext) -> dict[str, Any]:
@@ -238,8 +193,7 @@ def run(request: dict[str, Any], secrets: dict[str, str], ctx: OperationContext)
         record, was_up = _bring_up(name, task, request, ctx)
         files.send_task_files(task, record, ctx)
         if request["autostop"] is not None:
-            clusters.call(record, "autostop.set", **request["autostop"])
-            State.open().clusters.update(name, autostop=request["autostop"])
+            autostop.hand_over(record, request["autostop"])
         skip_setup = request["no_setup"] or (request["fast"] and was_up)
         job_id = None
         if task.run is not None or (task.setup is not None and not skip_setup):
@@ -261,8 +215,6 @@ def _bring_up(
         check_fits(task, record)
         return clusters.heal_locked(record), True
     if record is not None and record.status is ClusterStatus.STOPPED:
-        from jupyter_sky.flows.lifecycle import start_locked
-
         check_fits(task, record)
         return start_locked(record, ctx), False
     if record is not None:
@@ -314,24 +266,16 @@ def _request(record: ClusterRecord, task: Task) -> ProvisionRequest:
 def _reserve(name: str, task: Task, offer: Offer, request: dict[str, Any]) -> ClusterRecord:
     """Write the cluster into the database before anything of it exists."""
     nodes = task.num_nodes or 1
-    now = time.time()
     shape = offered_resources(offer)
     record = ClusterRecord(
         name=name,
         id=os.urandom(16).hex(),
-        status=ClusterStatus.INIT,
-        infra=infra_path(offer),
+        infra=offer.place,
         resources={"offer": offer.to_dict(), "describe": shape.describe(nodes)},
         num_nodes=nodes,
-        handle={"infra": offer.infra, "cluster_id": "", "cluster_name": name, "nodes": [], "data": {}},
         price_hourly=offer.price_hourly,
-        launched_at=None,
-        autostop=None,
         owner=user_name(),
         last_use=request["command"],
-        created_at=now,
-        updated_at=now,
-        note=None,
     )
     handle = get_infra(offer.infra).reserve(_request(record, task))
     record = dataclasses.replace(record, handle=handle.to_dict())

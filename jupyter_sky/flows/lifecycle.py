@@ -1,16 +1,12 @@
-"""The rest of a cluster's life: stop, start, autostop, down.
-
-Like launch, what touches nodes is an operation in its own process; setting autostop is one question to the
-agent.
-"""
+"""The rest of a cluster's life: stop, start, down; like launch, each is an operation in its own process."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
-from jupyter_sky.errors import ClusterNotUpError, InfraError, SkyError, UsageError
-from jupyter_sky.flows import clusters, operations, sshconfig
+from jupyter_sky.errors import ClusterNotUpError, InfraError, SkyError
+from jupyter_sky.flows import autostop, clusters, operations, sshconfig
 from jupyter_sky.link import pool
 from jupyter_sky.state import ClusterStatus, State
 
@@ -20,8 +16,6 @@ if TYPE_CHECKING:
     from jupyter_sky.events import Reporter
     from jupyter_sky.flows.operations import OperationContext
     from jupyter_sky.state import ClusterRecord, OperationRecord
-
-_WAIT_FOR = ("jobs_and_ssh", "jobs", "none")
 
 
 def stop(
@@ -34,7 +28,7 @@ def stop(
     """Stop clusters and keep their files; give their names."""
     records = clusters.select(names, all_clusters=all_clusters)
     for record in records:
-        _require_capability(record, "stop")
+        clusters.require_stop(record)
     return _each("stop", records, {}, on_begin, report)
 
 
@@ -50,11 +44,11 @@ def start(
     """Start stopped clusters again, with their files; give their names."""
     records = clusters.select(names, all_clusters=all_clusters)
     for record in records:
-        _require_capability(record, "stop")
-    autostop_request = None
+        clusters.require_stop(record)
+    chosen = None
     if idle_minutes_to_autostop is not None:
-        autostop_request = autostop_settings(idle_minutes_to_autostop, down=down)
-    return _each("start", records, {"autostop": autostop_request}, on_begin, report)
+        chosen = autostop.settings(idle_minutes_to_autostop, down=down)
+    return _each("start", records, {"autostop": chosen}, on_begin, report)
 
 
 def down(
@@ -100,14 +94,6 @@ def _each(
     return [record.name for record in records]
 
 
-def _require_capability(record: ClusterRecord, capability: str) -> None:
-    if capability not in clusters.infra_of(record).capabilities:
-        raise UsageError(
-            f"Clusters on {record.infra} cannot {capability}.",
-            hint=f"`jupyter sky down {record.name}` removes it.",
-        )
-
-
 def run_stop(request: dict[str, Any], secrets: dict[str, str], ctx: OperationContext) -> dict[str, Any]:  # noqa: ARG001 - every operation is called alike
     """Stop one cluster, in the operation's own process."""
     name = request["cluster"]
@@ -138,9 +124,8 @@ def run_start(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCo
                 hint=f"Launch it again with its task, or `jupyter sky down {name}`.",
             )
         record = start_locked(record, ctx)
-        if request.get("autostop") is not None:
-            clusters.call(record, "autostop.set", **request["autostop"])
-            State.open().clusters.update(name, autostop=request["autostop"])
+        if request["autostop"] is not None:
+            autostop.hand_over(record, request["autostop"])
     return {"cluster": name}
 
 
@@ -179,7 +164,7 @@ def run_down(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCon
         try:
             clusters.infra_of(record).terminate(clusters.handle_of(record), ctx)
         except InfraError as error:
-            if not request.get("purge"):
+            if not request["purge"]:
                 raise
             ctx.log(f"forgetting the cluster although its infra failed: {error}")
         now = time.time()
@@ -188,46 +173,3 @@ def run_down(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCon
         state.clusters.remove(name, ended_at=now)
         sshconfig.remove_entry(name)
     return {"cluster": name}
-
-
-def autostop_settings(
-    idle_minutes: float,
-    *,
-    down: bool = False,
-    wait_for: str | None = None,
-    hook: str | None = None,
-    hook_timeout: float | None = None,
-) -> dict[str, Any]:
-    """Check autostop settings and give them as the agent keeps them; minus 1 minutes means off."""
-    if wait_for is not None and wait_for not in _WAIT_FOR:
-        raise UsageError(f"wait_for is {wait_for!r}; it must be one of {', '.join(_WAIT_FOR)}.")
-    if idle_minutes < 0:
-        idle_minutes = -1
-    return {
-        "idle_minutes": idle_minutes,
-        "down": down,
-        "wait_for": wait_for or _WAIT_FOR[0],
-        "hook": hook,
-        "hook_timeout": hook_timeout,
-    }
-
-
-def autostop(
-    cluster: str,
-    idle_minutes: float,
-    *,
-    down: bool = False,
-    wait_for: str | None = None,
-    hook: str | None = None,
-    hook_timeout: float | None = None,
-) -> dict[str, Any]:
-    """Stop (or with `down` remove) a cluster after so many idle minutes; minus 1 turns that off."""
-    settings = autostop_settings(
-        idle_minutes, down=down, wait_for=wait_for, hook=hook, hook_timeout=hook_timeout
-    )
-    record = clusters.require_up(cluster)
-    if not down and settings["idle_minutes"] >= 0:
-        _require_capability(record, "stop")
-    clusters.with_agent(cluster, lambda record: clusters.call(record, "autostop.set", **settings))
-    State.open().clusters.update(cluster, autostop=settings if settings["idle_minutes"] >= 0 else None)
-    return settings

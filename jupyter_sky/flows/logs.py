@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_sky.agent.wire import StreamReset
@@ -20,7 +21,6 @@ from jupyter_sky.link import portal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from jupyter_sky.agent.wire import Stream
     from jupyter_sky.state import ClusterRecord
@@ -120,8 +120,11 @@ def _refuse(error: StreamReset, cluster: str, job_id: int | None) -> None:
 def download(
     cluster: str, job_ids: Sequence[int] | None = None, folder: Path | None = None
 ) -> dict[int, Path]:
-    """Copy the logs of jobs (all of them by default) into a local folder and give the folder of each job."""
-    target = folder or jobs.default_download_folder(cluster)
+    """Copy the logs of jobs (all of them by default) and give the folder of each job.
+
+    They go into `folder`, by default `sky_logs/<cluster>` in the present one.
+    """
+    target = folder or Path("sky_logs", cluster)
     chosen = [job for job in jobs.queue(cluster) if not job_ids or job.id in job_ids]
     missing = set(job_ids or ()) - {job.id for job in chosen}
     if missing:

@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from jupyter_sky.agent.wire import FdChannel, StreamReset
-from jupyter_sky.errors import LinkError, UsageError
+from jupyter_sky.errors import LinkError
 from jupyter_sky.flows import clusters
 from jupyter_sky.link import portal
 
@@ -41,10 +41,7 @@ def bridge(cluster: str, *, rank: int = 0, port: int = SSH_PORT, stdin: int = 0,
     """
     record = clusters.require_up(cluster)
     handle = clusters.handle_of(record)
-    if not 0 <= rank < len(handle.nodes):
-        raise UsageError(
-            f"Cluster {cluster!r} has no node of rank {rank}: its ranks are 0 to {len(handle.nodes) - 1}."
-        )
+    clusters.ranks_of(record, [rank])
     link = clusters.link_to(record)
     try:
         portal.run(functools.partial(_join, link, handle.nodes[rank].ip, port, rank, stdin, stdout))

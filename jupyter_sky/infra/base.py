@@ -47,6 +47,11 @@ class Offer:
     region: str | None = None
     zone: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it is, as a task's `infra` says it: `aws/us-east-1/us-east-1a`."""
+        return "/".join(part for part in (self.infra, self.region, self.zone) if part)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the offer as a JSON object."""
         return asdict(self)

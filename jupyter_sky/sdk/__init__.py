@@ -140,7 +140,7 @@ def launch(
 def exec(  # noqa: A001 - the name that SkyPilot's users type
     task: Task, cluster_name: str, dryrun: bool = False, *, report: Reporter | None = None
 ) -> Launched:
-    """Queue a task's `run` on a cluster that is UP; only its workdir is sent, and `setup` is not run.
+    """Queue a task's `run` on a cluster that is UP; `setup` is not run. With `dryrun` nothing is done.
 
     Raises
     ------
@@ -330,9 +330,9 @@ def autostop(
     hook_timeout
         Seconds the hook may take.
     """
-    from jupyter_sky.flows import lifecycle
+    from jupyter_sky.flows import autostop as flow
 
-    lifecycle.autostop(
+    flow.autostop(
         cluster_name, idle_minutes, down=down, wait_for=wait_for, hook=hook, hook_timeout=hook_timeout
     )
 

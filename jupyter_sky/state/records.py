@@ -47,7 +47,7 @@ class ClusterRecord:
 
     Times are seconds since the epoch. `id` (32 hexadecimal digits) is unique for ever; `name` may be used
     again after the cluster is removed. `price_hourly` is US dollars per hour and node. `resources` holds
-    `request` (as in the task's YAML), `offer` (the offer taken) and `describe` (`1x[T4:1]`). `handle` is how
+    `offer` (the offer taken) and `describe` (`1x[T4:1]`). `handle` is how
     the infra finds the cluster again. `last_use` is the last command, already without secrets. `note` is one
     sentence for the person.
     """

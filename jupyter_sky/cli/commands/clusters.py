@@ -168,7 +168,7 @@ def autostop(
     yes: bool,
 ) -> None:
     """Stop or remove clusters when they are idle."""
-    from jupyter_sky.flows import lifecycle
+    from jupyter_sky.flows import autostop as flow
 
     if cancel and (idle_minutes is not None or down):
         raise UsageError("--cancel turns autostop off, so -i and --down cannot stand beside it.")
@@ -178,7 +178,7 @@ def autostop(
     )
     chosen = _consent(face, names, all_clusters=all_clusters, verb=verb, yes=yes)
     for name in chosen:
-        lifecycle.autostop(name, minutes, down=down, wait_for=wait_for, hook=hook, hook_timeout=hook_timeout)
+        flow.autostop(name, minutes, down=down, wait_for=wait_for, hook=hook, hook_timeout=hook_timeout)
     what = (
         "does not stop by itself"
         if cancel

@@ -19,7 +19,7 @@ from jupyter_sky.errors import (
     NotConfirmedError,
     SyncError,
 )
-from jupyter_sky.flows import check, cost, files, jobs, launch, lifecycle, logs, status
+from jupyter_sky.flows import autostop, check, cost, files, jobs, launch, lifecycle, logs, status
 from jupyter_sky.flows import exec as exec_flow
 from jupyter_sky.spec import Resources, Task
 
@@ -143,7 +143,7 @@ def test_autostop_stops_and_autodown_removes(sky_home: Path, wait_until) -> None
 def test_a_cluster_says_that_it_is_stopping_itself(sky_home: Path, wait_until) -> None:
     launch.launch(Task(run="true"), "dev")
     jobs.wait("dev", 1, timeout=30)
-    lifecycle.autostop("dev", 0, hook="until [ -e ~/go ]; do sleep 0.05; done")
+    autostop.autostop("dev", 0, hook="until [ -e ~/go ]; do sleep 0.05; done")
     wait_until(lambda: status.status()[0].status == "AUTOSTOPPING", 30)
     with pytest.raises(AgentError, match="ending itself"):
         exec_flow.exec_task(Task(run="true"), "dev")
