@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jupyter_sky.config import private_folder
+from jupyter_sky.config import home, private_folder
 from jupyter_sky.errors import SyncError
 from jupyter_sky.flows import clusters
 from jupyter_sky.link import files as link_files
@@ -42,6 +42,11 @@ def check_sources(task: Task) -> None:
                 f"The workdir {task.workdir!r} cannot be sent: {found} ({folder.absolute()}).",
                 hint="Give an existing folder, relative to the present one.",
             )
+    if task.volumes:
+        raise SyncError(
+            f"The task mounts volumes ({', '.join(task.volumes)}), which this version cannot do yet.",
+            hint="Leave `volumes` out; what lies below `workdir` and `file_mounts` is sent.",
+        )
     for target, source in task.file_mounts.items():
         if not isinstance(source, str) or "://" in source:
             raise SyncError(
@@ -81,9 +86,24 @@ def _push(
     *,
     ignore: bool,
 ) -> SyncStats:
-    link = clusters.link_to(record)
+    own = home()
+    if local.resolve() == own.resolve():
+        raise SyncError(
+            f"{str(local)!r} is the state folder of Jupyter Sky, which is not sent anywhere.",
+            hint="Work in another folder, or let JUPYTER_SKY_HOME name another one.",
+        )
     return portal.run(
-        functools.partial(link_files.push, link, local, remote, ranks=ranks, ignore=ignore, report=report)
+        functools.partial(
+            link_files.push,
+            clusters.link_to(record),
+            local,
+            remote,
+            ranks=ranks,
+            ignore=ignore,
+            # What this machine knows of clusters is no task's data; on `local` it holds the nodes themselves.
+            hidden=own,
+            report=report,
+        )
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.config import user_name
-from jupyter_sky.errors import UsageError
+from jupyter_sky.errors import JobNotFoundError, UsageError
 from jupyter_sky.flows import clusters
 from jupyter_sky.flows.views import JobView
 
@@ -92,7 +92,7 @@ def view(record: ClusterRecord, raw: dict[str, Any]) -> JobView:
     return JobView(
         cluster=record.name,
         id=raw["job_id"],
-        name=raw["name"] or "-",
+        name=raw["name"],
         user=raw["user"],
         submitted_at=raw["submitted_at"],
         started_at=started,
@@ -124,17 +124,38 @@ def get(cluster: str, job_id: int | None = None) -> JobView:
 
 
 def cancel(cluster: str, job_ids: Sequence[int] | None = None, *, all_jobs: bool = False) -> list[int]:
-    """Cancel jobs of a cluster and give the ids of those that were still waiting or running."""
+    """Cancel jobs of a cluster and give the ids of those that were still waiting or running.
+
+    Raises
+    ------
+    JobNotFoundError
+        A job is not there; none is cancelled then.
+    """
     if not job_ids and not all_jobs:
         raise UsageError(
             "No job was named.",
             hint=f"`jupyter sky cancel {cluster} 3`, or --all for every job of the cluster.",
         )
     ids = None if all_jobs else list(job_ids or ())
-    answer = clusters.with_agent(
-        cluster, lambda record: clusters.call(record, "job.cancel", ids=ids, timeout=60)
+
+    def ask(record: ClusterRecord) -> list[int]:
+        if ids is not None:
+            known = {job["job_id"] for job in clusters.call(record, "job.list", ids=ids, active=False)}
+            missing = [job_id for job_id in ids if job_id not in known]
+            if missing:
+                raise no_such_job(cluster, missing)
+        answer = clusters.call(record, "job.cancel", ids=ids, timeout=60)
+        return [int(job_id) for job_id in answer["cancelled"]]
+
+    return clusters.with_agent(cluster, ask)
+
+
+def no_such_job(cluster: str, missing: Sequence[int]) -> JobNotFoundError:
+    """Give the error that names the jobs which a cluster does not have."""
+    return JobNotFoundError(
+        f"Cluster {cluster!r} has no job {', '.join(map(str, sorted(missing)))}.",
+        hint=f"`jupyter sky queue {cluster}` lists its jobs.",
     )
-    return [int(job_id) for job_id in answer["cancelled"]]
 
 
 def wait(cluster: str, job_id: int, *, until: str = "ended", timeout: float | None = None) -> JobView:

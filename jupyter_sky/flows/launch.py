@@ -20,7 +20,7 @@ from jupyter_sky.errors import ClusterMismatchError, NotConfirmedError, Provisio
 from jupyter_sky.events import SilentReporter
 from jupyter_sky.flows import autostop, clusters, files, jobs, operations, sshconfig
 from jupyter_sky.flows.lifecycle import start_locked
-from jupyter_sky.flows.views import LaunchResult
+from jupyter_sky.flows.views import LaunchResult, nodes_text
 from jupyter_sky.infra.base import Offer, ProvisionRequest
 from jupyter_sky.infra.registry import get_infra
 from jupyter_sky.link import pool
@@ -287,8 +287,7 @@ def provision(record: ClusterRecord, task: Task, ctx: OperationContext) -> Clust
     """Make the nodes of a reserved cluster, greet their agents and say UP; remove it all where that fails."""
     state = State.open()
     infra = clusters.infra_of(record)
-    count = f"{record.num_nodes} node{'s' if record.num_nodes > 1 else ''}"
-    ctx.phase("provision", f"making {count} on {record.infra}")
+    ctx.phase("provision", f"making {nodes_text(record.num_nodes)} on {record.infra}")
     try:
         handle = infra.provision(_request(record, task), ctx)
         record = state.clusters.update(record.name, handle=handle.to_dict())

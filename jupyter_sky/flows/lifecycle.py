@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.errors import ClusterNotUpError, InfraError, SkyError
 from jupyter_sky.flows import autostop, clusters, operations, sshconfig
+from jupyter_sky.flows.views import nodes_text
 from jupyter_sky.link import pool
 from jupyter_sky.state import ClusterStatus, State
 
@@ -102,7 +103,7 @@ def run_stop(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCon
         if record is None:
             raise clusters.unknown_cluster(name)
         if record.status is not ClusterStatus.STOPPED:
-            ctx.phase("stop", f"stopping {record.num_nodes} node(s)")
+            ctx.phase("stop", f"stopping {nodes_text(record.num_nodes)}")
             clusters.infra_of(record).stop(clusters.handle_of(record), ctx)
             now = time.time()
             State.open().clusters.close_interval(record.id, now)
@@ -123,7 +124,11 @@ def run_start(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCo
                 f"The launch of cluster {name!r} never finished, so there is nothing to start.",
                 hint=f"Launch it again with its task, or `jupyter sky down {name}`.",
             )
-        record = start_locked(record, ctx)
+        if record.status is ClusterStatus.UP:
+            ctx.log(f"cluster {name} is up already")
+            record = clusters.heal_locked(record)
+        else:
+            record = start_locked(record, ctx)
         if request["autostop"] is not None:
             autostop.hand_over(record, request["autostop"])
     return {"cluster": name}
@@ -131,7 +136,7 @@ def run_start(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCo
 
 def start_locked(record: ClusterRecord, ctx: OperationContext) -> ClusterRecord:
     """Start a cluster whose lock is held, and give it UP."""
-    ctx.phase("start", f"starting {record.num_nodes} node(s) on {record.infra}")
+    ctx.phase("start", f"starting {nodes_text(record.num_nodes)} on {record.infra}")
     pool.forget(record.id)
     was_up = record.status is ClusterStatus.UP
     state = State.open()
@@ -160,7 +165,7 @@ def run_down(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCon
         if record is None:
             ctx.log("it is gone already")
             return {"cluster": name}
-        ctx.phase("down", f"removing {record.num_nodes} node(s) on {record.infra}")
+        ctx.phase("down", f"removing {nodes_text(record.num_nodes)} on {record.infra}")
         try:
             clusters.infra_of(record).terminate(clusters.handle_of(record), ctx)
         except InfraError as error:

@@ -109,9 +109,14 @@ def _open(
 def _refuse(error: StreamReset, cluster: str, job_id: int | None) -> None:
     """Raise what a repeated attempt cannot mend."""
     if error.code == "job_not_found":
-        wanted = "no jobs yet" if job_id is None else f"no job {job_id}"
+        if job_id is not None:
+            raise jobs.no_such_job(cluster, [job_id]) from error
         raise JobNotFoundError(
-            f"Cluster {cluster!r} has {wanted}.", hint=f"`jupyter sky queue {cluster}` lists its jobs."
+            f"Cluster {cluster!r} has no jobs yet.", hint=f"`jupyter sky queue {cluster}` lists its jobs."
+        ) from error
+    if error.code == "rank_not_found":
+        raise JobNotFoundError(
+            f"Cluster {cluster!r}: {error.message}.", hint="Name one of its ranks, or leave --rank out."
         ) from error
     if error.code not in clusters.PASSING | {"peer_lost"}:
         raise AgentError(error.message, code=error.code) from error
@@ -128,13 +133,10 @@ def download(
     chosen = [job for job in jobs.queue(cluster) if not job_ids or job.id in job_ids]
     missing = set(job_ids or ()) - {job.id for job in chosen}
     if missing:
-        raise JobNotFoundError(
-            f"Cluster {cluster!r} has no job {', '.join(map(str, sorted(missing)))}.",
-            hint=f"`jupyter sky queue {cluster}` lists its jobs.",
-        )
+        raise jobs.no_such_job(cluster, sorted(missing))
     done: dict[int, Path] = {}
     for job in sorted(chosen, key=lambda job: job.id):
-        place = target / f"{job.id}-{job.name}" if job.name != "-" else target / str(job.id)
+        place = target / f"{job.id}-{job.name}" if job.name else target / str(job.id)
         place.mkdir(parents=True, exist_ok=True)
         ranks: list[int | None] = [None]
         if len(job.exit_codes) > 1:

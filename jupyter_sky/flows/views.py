@@ -44,11 +44,14 @@ class ClusterView(View):
 
 @dataclass(frozen=True, slots=True)
 class JobView(View):
-    """One job as `queue` shows it; `exit_codes` has one entry a rank, None where it has not ended."""
+    """One job as `queue` shows it; `exit_codes` has one entry a rank, None where it has not ended.
+
+    `name` is None where the task has none.
+    """
 
     cluster: str
     id: int
-    name: str
+    name: str | None
     user: str
     submitted_at: float
     started_at: float | None
@@ -110,6 +113,11 @@ def exit_code_of(status: str) -> int:
     if status == "CANCELLED":
         return 103
     return 100 if status in ENDED else 101
+
+
+def nodes_text(count: int) -> str:
+    """Count nodes in words: `1 node`, `2 nodes`."""
+    return "1 node" if count == 1 else f"{count} nodes"
 
 
 def autostop_text(autostop: dict[str, Any] | None) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jupyter_sky.agent.files.errors import FilesError
     from jupyter_sky.agent.files.pipe import Pipe
-    from jupyter_sky.agent.files.scan import Tree
+    from jupyter_sky.agent.files.scan import Rules, Tree
     from jupyter_sky.events import Reporter
     from jupyter_sky.link.link import Link
 
@@ -55,6 +55,7 @@ async def push(
     *,
     ranks: Sequence[int],
     ignore: bool = True,
+    hidden: Path | None = None,
     report: Reporter | None = None,
     timeout: float = TIMEOUT,  # noqa: ASYNC109  # a limit on silence, not on the whole
 ) -> SyncStats:
@@ -73,6 +74,8 @@ async def push(
         The nodes to copy to.
     ignore
         Whether `.skyignore`, or else the `.gitignore` files, say what stays at home.
+    hidden
+        A folder that stays at home whatever they say, where it lies inside `local`.
     report
         Hears progress in bytes, and notes.
     timeout
@@ -92,7 +95,7 @@ async def push(
     report = report or SilentReporter()
     path = os.path.expanduser(os.fspath(local))  # noqa: ASYNC240, PTH111  # no disk; keeps a trailing slash
     try:
-        tree = await asyncio.to_thread(_scan, path, ignore)
+        tree = await asyncio.to_thread(_scan, path, ignore, hidden)
     except FilesError as error:
         raise _sync_error(f"{path} was not copied", error) from None
     meter = _Meter(report)
@@ -183,14 +186,19 @@ async def pull(
     )
 
 
-def _scan(path: str, ignore: bool) -> Tree:
+def _scan(path: str, ignore: bool, hidden: Path | None) -> Tree:
     from jupyter_sky.agent.files.scan import refuse_unreadable, scan
 
-    rules = None
-    if ignore and Path(path).is_dir():
-        from jupyter_sky.link.ignore import IgnoreRules
+    rules: Rules | None = None
+    if Path(path).is_dir():
+        if ignore:
+            from jupyter_sky.link.ignore import IgnoreRules
 
-        rules = IgnoreRules.of(Path(path))
+            rules = IgnoreRules.of(Path(path))
+        if hidden is not None and hidden.resolve().is_relative_to(Path(path).resolve()):
+            from jupyter_sky.link.ignore import WithoutFolder
+
+            rules = WithoutFolder(hidden.resolve().relative_to(Path(path).resolve()), rules)
     tree = scan(path, rules)
     refuse_unreadable(tree)
     return tree

@@ -16,7 +16,9 @@ from jupyter_sky.errors import SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+    from pathlib import Path, PurePath
+
+    from jupyter_sky.agent.files.scan import Rules
 
 SKYIGNORE = ".skyignore"
 GITIGNORE = ".gitignore"
@@ -110,6 +112,28 @@ class IgnoreRules:
             if is_folder:
                 self._above[start + name] = files
         return kept
+
+
+class WithoutFolder:
+    """Leaves out one folder, and asks other rules, if there are any, about the rest.
+
+    Parameters
+    ----------
+    folder
+        The folder, relative to the tree.
+    rules
+        What decides about the rest; None lets all of it travel.
+    """
+
+    def __init__(self, folder: PurePath, rules: Rules | None) -> None:
+        self._folder = folder.as_posix()
+        self._rules = rules
+
+    def select(self, folder_fd: int, folder: str, names: dict[str, bool]) -> dict[str, bool]:
+        """Give, of the names of one folder (True: itself a folder), those that travel."""
+        start = f"{folder}/" if folder else ""
+        rest = {name: is_folder for name, is_folder in names.items() if start + name != self._folder}
+        return rest if self._rules is None else self._rules.select(folder_fd, folder, rest)
 
 
 def _ignored(files: list[tuple[str, _File]], path: str) -> bool:
