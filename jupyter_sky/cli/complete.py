@@ -65,9 +65,10 @@ def jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
         items: dict[str, CompletionItem] = {}
         for job in flow.queue(cluster):
-            items.setdefault(str(job.id), CompletionItem(str(job.id), help=f"{job.name} {job.status}"))
-            items.setdefault(job.name, CompletionItem(job.name, help=f"job {job.id} {job.status}"))
-        items.pop("-", None)
+            about = f"{job.name} {job.status}" if job.name else job.status
+            items.setdefault(str(job.id), CompletionItem(str(job.id), help=about))
+            if job.name:
+                items.setdefault(job.name, CompletionItem(job.name, help=f"job {job.id} {job.status}"))
         return [item for name, item in items.items() if name.startswith(incomplete) and name not in taken]
 
     return _within(ask)

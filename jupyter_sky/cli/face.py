@@ -72,6 +72,20 @@ class Document:
         printer.text(self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a program that asks with `-o json` is told; `text` is the answer for a person, if any is due."""
+
+    data: Any
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
+        printer.text(self.text)
+
+
 class Face(ABC):
     """The person at the other end of a command."""
 

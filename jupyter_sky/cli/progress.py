@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jupyter_sky.sdk import human
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,9 +51,9 @@ class TerminalReporter:
         drawing = self._draw()
         if self._task is None:
             self._task = drawing.add_task(_escaped(self._text), total=total, amount="")
-        amount = _amount(done, unit)
+        amount = human.amount(done, unit)
         if total:
-            amount = f"{done / total:.0%} ({amount} of {_amount(total, unit)})"
+            amount = f"{done / total:.0%} ({amount} of {human.amount(total, unit)})"
         drawing.update(self._task, completed=done, total=total, amount=amount)
 
     def log(self, text: str) -> None:
@@ -91,13 +93,3 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def _amount(value: float, unit: str) -> str:
-    if unit in {"B", "bytes"}:
-        for name in ("B", "KB", "MB", "GB"):
-            if value < 1000:
-                return f"{value:.3g} {name}"
-            value /= 1000
-        return f"{value:.3g} TB"
-    return f"{value:g} {unit}".rstrip()

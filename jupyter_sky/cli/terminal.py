@@ -13,7 +13,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from jupyter_sky.cli.face import Document, Face, Outcome
+from jupyter_sky.cli.face import Document, Face, Outcome, Record
 from jupyter_sky.errors import NotConfirmedError
 from jupyter_sky.sdk.listing import Listing, to_dict
 
@@ -45,8 +45,9 @@ class TerminalFace(Face):
             self._write(sys.stdout, json.dumps(plain_data(answer), indent=2, default=str))
         elif isinstance(answer, Listing):
             self.show(answer)
-        elif isinstance(answer, Document):
-            self._write(sys.stdout, answer.text)
+        elif isinstance(answer, (Document, Record)):
+            if answer.text or isinstance(answer, Document):
+                self._write(sys.stdout, answer.text)
         else:
             self._write(sys.stdout, str(answer))
 
@@ -79,7 +80,12 @@ class TerminalFace(Face):
             sys.stdout.flush()
             sys.stderr.write(f"{question} [Y/n]: ")
             sys.stderr.flush()
-            line = sys.stdin.readline() if sys.stdin is not None else ""
+            try:
+                line = sys.stdin.readline() if sys.stdin is not None else ""
+            except KeyboardInterrupt:
+                # What is said next must not stand behind the question.
+                sys.stderr.write("\n")
+                raise
             if not line:
                 sys.stderr.write("\n")
                 raise NotConfirmedError("Nobody answered the question.", hint="Add -y to say yes beforehand.")
@@ -142,6 +148,8 @@ def plain_data(answer: object) -> Any:
         return answer.to_dicts()
     if isinstance(answer, Document):
         return answer.text
+    if isinstance(answer, Record):
+        return answer.data
     return to_dict(answer)
 
 

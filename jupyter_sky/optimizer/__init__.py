@@ -7,6 +7,6 @@ particular infra, no state and no face.
 from __future__ import annotations
 
 from jupyter_sky.optimizer.plan import Candidate, Plan, optimize
-from jupyter_sky.optimizer.table import PLAN_COLUMNS, plan_rows
+from jupyter_sky.optimizer.table import PLAN_COLUMNS, PlanRow, plan_rows
 
-__all__ = ["PLAN_COLUMNS", "Candidate", "Plan", "optimize", "plan_rows"]
+__all__ = ["PLAN_COLUMNS", "Candidate", "Plan", "PlanRow", "optimize", "plan_rows"]

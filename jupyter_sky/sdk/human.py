@@ -1,4 +1,4 @@
-"""Times, durations and money as a person reads them.
+"""Times, durations, sizes and money as a person reads them.
 
 The forms are those SkyPilot's users know: `3 mins ago`, `1h 2m`, `$0.35`. Nothing here knows a table, a
 terminal or a language other than English.
@@ -64,3 +64,17 @@ def money(dollars: float) -> str:
     if 0 < dollars < 0.01:
         return f"${dollars:.4f}"
     return f"${dollars:,.2f}"
+
+
+def size(count: float) -> str:
+    """Say a number of bytes with its unit, three digits: `0 B`, `4.21 KB`, `1.3 GB`."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def amount(value: float, unit: str) -> str:
+    """Say how much of a unit there is; of bytes as `size` does."""
+    return size(value) if unit in {"B", "bytes"} else f"{value:g} {unit}".rstrip()

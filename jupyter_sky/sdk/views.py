@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from jupyter_sky.flows.views import ClusterView, JobView
     from jupyter_sky.infra.base import InfraCheck
-    from jupyter_sky.optimizer import Plan
+    from jupyter_sky.optimizer import Plan, PlanRow
     from jupyter_sky.state import CostRow, OperationRecord
 
 #: How many digits of an operation's id tables show; commands take any unambiguous beginning.
@@ -51,7 +51,7 @@ def jobs(rows: Iterable[JobView], *, with_cluster: bool = False) -> Listing[JobV
     """Show jobs as `queue` does; `with_cluster` adds whose they are."""
     columns: list[Column[JobView]] = [
         Column("ID", lambda row: str(row.id)),
-        Column("NAME", lambda row: row.name),
+        Column("NAME", lambda row: row.name or NOTHING),
         Column("USER", lambda row: row.user),
         Column("SUBMITTED", lambda row: ago(row.submitted_at)),
         Column("STARTED", lambda row: ago(row.started_at)),
@@ -135,18 +135,19 @@ def _operation_duration(row: OperationRecord) -> str:
     return duration(row.ended_at - row.started_at)
 
 
-def plan(chosen: Plan) -> Listing[dict[str, Any]]:
-    """Show where a task could run, under its price, as the optimizer chose."""
-    from jupyter_sky.optimizer import plan_rows
+def plan(chosen: Plan) -> Listing[PlanRow]:
+    """Show where a task could run, above what the optimizer's choice costs."""
+    from jupyter_sky.flows.views import nodes_text
+    from jupyter_sky.optimizer import PLAN_COLUMNS, plan_rows
 
-    rows = plan_rows(chosen)
-    left = ["INFRA", "INSTANCE"]
-    columns = [_plan_column(header, left=header in left) for header in (rows[0] if rows else ())]
-    nodes = f"{chosen.num_nodes} node{'' if chosen.num_nodes == 1 else 's'}"
-    before = [f"Estimated cost: {money(chosen.hourly_cost)} / hour", f"Considered resources ({nodes}):"]
-    return Listing(rows, columns, before=before, empty="No place was found.")
+    return Listing(
+        plan_rows(chosen),
+        [_plan_column(header) for header in PLAN_COLUMNS],
+        before=[f"Considered resources ({nodes_text(chosen.num_nodes)}):"],
+        after=[f"Estimated cost: {money(chosen.hourly_cost)} / hour"],
+    )
 
 
-def _plan_column(header: str, *, left: bool) -> Column[dict[str, Any]]:
-    right = not left and header not in {"GPUS", "CHOSEN"}
-    return Column(header, lambda row: str(row[header]), align="right" if right else "left")
+def _plan_column(header: str) -> Column[PlanRow]:
+    number = header in {"vCPUs", "Mem(GB)", "COST ($)"}
+    return Column(header, lambda row: row.cells()[header], align="right" if number else "left")

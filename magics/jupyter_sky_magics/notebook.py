@@ -13,7 +13,7 @@ from IPython.display import display as ipython_display
 
 from jupyter_sky.cli.face import Face
 from jupyter_sky.errors import NotConfirmedError
-from jupyter_sky.sdk.human import duration
+from jupyter_sky.sdk.human import amount, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,8 +113,8 @@ class Steps:
             return ""
         done, total, unit = self.amount
         if total is None:
-            return f" <span style='{_STYLES['quiet']}'>{done:g} {html.escape(unit)}</span>"
-        text = f"{done:g} of {total:g} {unit}"
+            return f" <span style='{_STYLES['quiet']}'>{html.escape(amount(done, unit))}</span>"
+        text = f"{amount(done, unit)} of {amount(total, unit)}"
         bar = f"<progress value='{done:g}' max='{total:g}' style='{_STYLES['bar']}'></progress>"
         return f"{bar}{html.escape(text)}"
 

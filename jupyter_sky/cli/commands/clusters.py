@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from jupyter_sky.cli import options
-from jupyter_sky.cli.face import Document, Face
+from jupyter_sky.cli.face import Face, Record
 from jupyter_sky.cli.grammar import SkyCommand
 from jupyter_sky.cli.watching import operations_go_on
-from jupyter_sky.errors import ClusterNotFoundError, NotConfirmedError, UsageError
+from jupyter_sky.errors import NotConfirmedError, UsageError
 
 if TYPE_CHECKING:
     from jupyter_sky.flows.views import ClusterView
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @options.pass_face
 def status(
     _: Face, /, *, names: tuple[str, ...], verbose: bool, refresh: bool, ip: bool
-) -> Listing[ClusterView] | Document:
+) -> Listing[ClusterView] | Record:
     """List clusters."""
     from jupyter_sky.flows import status as flow
     from jupyter_sky.sdk import views
@@ -40,18 +40,20 @@ def status(
         raise UsageError(f"--ip is for one cluster, and there are {len(rows)}.", hint="Name one.")
     if rows[0].head_ip in {"", "-"}:
         raise UsageError(f"Cluster {rows[0].name!r} is {rows[0].status} and has no address.")
-    return Document(rows[0].head_ip)
+    return Record({"name": rows[0].name, "head_ip": rows[0].head_ip}, text=rows[0].head_ip)
 
 
 def _consent(face: Face, names: tuple[str, ...], *, all_clusters: bool, verb: str, yes: bool) -> list[str]:
-    """Give the clusters that are meant, after asking whether they are."""
+    """Give the clusters that are meant, after asking whether they are; none where --all means none."""
     from jupyter_sky.flows.clusters import select
 
     if all_clusters and names:
         raise UsageError("Name clusters or say --all, not both.")
     chosen = [record.name for record in select(names, all_clusters=all_clusters)]
     if not chosen:
-        raise ClusterNotFoundError("You have no clusters.", hint="`jupyter sky launch -c NAME …` makes one.")
+        # All of none is done: a script that cleans up may run twice.
+        face.note("You have no clusters.")
+        return []
     many = "s" if len(chosen) > 1 else ""
     if not yes and not face.ask(f"{verb} {len(chosen)} cluster{many}: {', '.join(chosen)}. Proceed?"):
         raise NotConfirmedError("Nothing was done.")
@@ -88,6 +90,8 @@ def start(
     if down and idle_minutes_to_autostop is None:
         raise UsageError("--down needs to know when.", hint="Add -i MINUTES.")
     chosen = _consent(face, names, all_clusters=all_clusters, verb="Starting", yes=yes)
+    if not chosen:
+        return
     with operations_go_on() as watch, face.progress() as report:
         lifecycle.start(
             chosen,
@@ -109,6 +113,8 @@ def stop(face: Face, /, *, names: tuple[str, ...], all_clusters: bool, yes: bool
     from jupyter_sky.flows import lifecycle
 
     chosen = _consent(face, names, all_clusters=all_clusters, verb="Stopping", yes=yes)
+    if not chosen:
+        return
     with operations_go_on() as watch, face.progress() as report:
         lifecycle.stop(chosen, on_begin=watch.on_begin, report=report)
     _done(face, chosen, "is stopped; `jupyter sky start` starts it again")
@@ -125,6 +131,8 @@ def down(face: Face, /, *, names: tuple[str, ...], all_clusters: bool, purge: bo
     from jupyter_sky.flows import lifecycle
 
     chosen = _consent(face, names, all_clusters=all_clusters, verb="Terminating", yes=yes)
+    if not chosen:
+        return
     with operations_go_on() as watch, face.progress() as report:
         lifecycle.down(chosen, purge=purge, on_begin=watch.on_begin, report=report)
     _done(face, chosen, "is gone")

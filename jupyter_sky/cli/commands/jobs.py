@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from jupyter_sky.cli import complete, options
-from jupyter_sky.cli.face import Document, Face, Outcome
+from jupyter_sky.cli.face import Face, Outcome, Record
 from jupyter_sky.cli.grammar import SkyCommand
 from jupyter_sky.cli.watching import follow
 from jupyter_sky.errors import JobNotFoundError, NotConfirmedError, UsageError
@@ -26,7 +25,7 @@ def _ids(cluster: str, jobs: Sequence[str]) -> list[int]:
         return [int(job) for job in jobs]
     from jupyter_sky.flows import jobs as flow
 
-    latest = {row.name: row.id for row in reversed(flow.queue(cluster))}
+    latest = {row.name: row.id for row in reversed(flow.queue(cluster)) if row.name}
     missing = [job for job in jobs if not job.isdecimal() and job not in latest]
     if missing:
         raise JobNotFoundError(
@@ -81,7 +80,7 @@ def logs(
     rank: int | None,
     status_only: bool,
     sync_down: bool,
-) -> Outcome | Document | Listing[Any] | None:
+) -> Outcome | Record | None:
     """Show the log of a job, while it is written.
 
     JOB is an id or a name; the latest job where it is left out. The exit code tells how the job stands: 0
@@ -105,14 +104,14 @@ def logs(
     return follow(face, cluster, job_id, rank=rank, tail=tail or None, wait=wait)
 
 
-def _download(face: Face, cluster: str, ids: list[int]) -> Document | None:
+def _download(face: Face, cluster: str, ids: list[int]) -> Record:
     from jupyter_sky.flows import logs as flow
 
     done = flow.download(cluster, ids or None)
     if not done:
         face.note(f"Cluster {cluster!r} has no jobs.")
-        return None
-    return Document("\n".join(str(Path(folder)) for folder in done.values()))
+    folders = {job_id: str(folder) for job_id, folder in done.items()}
+    return Record(folders, text="\n".join(folders.values()))
 
 
 @click.command(cls=SkyCommand)
@@ -122,9 +121,7 @@ def _download(face: Face, cluster: str, ids: list[int]) -> Document | None:
 @options.yes
 @options.output
 @options.pass_face
-def cancel(
-    face: Face, /, *, cluster: str, jobs: tuple[str, ...], all_jobs: bool, yes: bool
-) -> Listing[Any] | None:
+def cancel(face: Face, /, *, cluster: str, jobs: tuple[str, ...], all_jobs: bool, yes: bool) -> Record:
     """Cancel jobs of a cluster.
 
     JOB is an id or a name; the latest job that has not ended where it is left out.
@@ -146,4 +143,4 @@ def cancel(
         face.note(f"✓ Cancelled: {', '.join(map(str, cancelled))}")
     else:
         face.note("Nothing was left to cancel: the jobs had ended.")
-    return None
+    return Record({"cluster_name": cluster, "cancelled": cancelled})

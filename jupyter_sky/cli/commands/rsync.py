@@ -8,6 +8,7 @@ import click
 
 from jupyter_sky.cli import options
 from jupyter_sky.cli.grammar import Entry, SkyCommand, SkyGroup
+from jupyter_sky.sdk.human import size
 
 if TYPE_CHECKING:
     from jupyter_sky.cli.face import Face
@@ -24,10 +25,13 @@ rsync = SkyGroup(
 
 
 def _tell(face: Face, done: SyncStats) -> None:
-    face.note(
-        f"✓ {done.files} files, {done.bytes / 1e6:.1f} MB, of which {done.sent_files} files, "
-        f"{done.sent_bytes / 1e6:.1f} MB, had to travel; {done.seconds:.1f} s."
-    )
+    """Say what there was, and how much of it travelled; over several nodes that is their sum."""
+    what = "1 file" if done.files == 1 else f"{done.files} files"
+    if done.sent_files:
+        sent = f"sent {done.sent_files}, {size(done.sent_bytes)}, in {done.seconds:.1f} s"
+    else:
+        sent = "nothing had to travel"
+    face.note(f"✓ {what}, {size(done.bytes)}: {sent}.")
 
 
 @click.command(cls=SkyCommand)

@@ -37,10 +37,12 @@ def completions(shell, text):
 def test_loading_twice_is_loading_once_and_unloading_takes_all_away(shell):
     shell.run_line_magic("reload_ext", "jupyter_sky")
     assert len([matcher for matcher in shell.Completer.custom_matchers if "sky" in repr(matcher)]) == 1
+    assert len(shell.ast_transformers) == 1
     shell.run_line_magic("unload_ext", "jupyter_sky")
     assert shell.find_line_magic("sky") is None
     assert shell.find_cell_magic("sky") is None
     assert not [matcher for matcher in shell.Completer.custom_matchers if "sky" in repr(matcher)]
+    assert not shell.ast_transformers
 
 
 def test_an_answer_is_an_object(shell, sky_home):
@@ -50,6 +52,29 @@ def test_an_answer_is_an_object(shell, sky_home):
     assert run(shell, "%sky status -o json").result == []
     assert run(shell, "%sky status;").result is None
     assert run(shell, "import pandas\nlen(pandas.DataFrame(rows))").result == 0
+
+
+def test_a_line_that_stands_for_itself_shows_its_answer_wherever_it_is(shell, sky_home, capsys):
+    told = "No existing clusters."
+    for cell in (
+        "%sky status\nx = 1",
+        "for _ in 'a':\n    %sky status\n",
+        "if True:\n    %sky status\nx = 1",
+    ):
+        done = run(shell, cell)
+        assert done.success
+        assert done.result is None
+        assert capsys.readouterr().out.count(told) == 1, cell
+    for cell in ("rows = %sky status\nx = 1", "%sky status;\nx = 1", "len(get_ipython().user_ns)\nx = 1"):
+        assert run(shell, cell).success
+        assert told not in capsys.readouterr().out, cell
+    assert isinstance(run(shell, "%sky status").result, Listing)
+    assert capsys.readouterr().out.count(told) == 1
+    shell.ast_node_interactivity = "all"
+    run(shell, "%sky status\nx = 1")
+    assert capsys.readouterr().out.count(told) == 1
+    run(shell, "%sky check nowhere\nprint('never')")
+    assert "never" not in capsys.readouterr().out
 
 
 def test_help_is_written(shell, capsys):
@@ -105,7 +130,7 @@ def test_a_cell_is_planned_as_yaml_or_script(shell, sky_home):
     assert "Considered resources (2 nodes):" in str(plan)
     plan = run(shell, "%%sky launch --dryrun --num-nodes 3\n#!/usr/bin/env python3\nprint(1)\n").result
     assert "Considered resources (3 nodes):" in str(plan)
-    assert plan[0]["CHOSEN"] == "✔"
+    assert plan[0].chosen
     assert "✔" in plan._repr_html_()
 
 

@@ -12,7 +12,7 @@ from IPython.lib.pretty import pretty
 from jupyter_sky.flows.views import ClusterView, JobView
 from jupyter_sky.infra.base import InfraCheck
 from jupyter_sky.sdk import views
-from jupyter_sky.sdk.human import ago, duration, money
+from jupyter_sky.sdk.human import ago, amount, duration, money, size
 from jupyter_sky.sdk.listing import Column, Listing
 from jupyter_sky.sdk.text import cut, table, width_of
 
@@ -61,6 +61,12 @@ def test_durations(seconds, said):
 
 def test_money_does_not_hide_small_sums():
     assert [money(value) for value in (0, 0.0042, 0.35, 1234.5)] == ["$0.00", "$0.0042", "$0.35", "$1,234.50"]
+
+
+def test_sizes_have_three_digits_and_a_unit():
+    counts = (0, 999, 999.6, 4_210, 1_300_000_000, 2e15)
+    assert [size(count) for count in counts] == ["0 B", "999 B", "1 KB", "4.21 KB", "1.3 GB", "2e+03 TB"]
+    assert [amount(3, "files"), amount(3, ""), amount(3e6, "bytes")] == ["3 files", "3", "3 MB"]
 
 
 def test_columns_are_aligned_by_what_a_terminal_shows():

@@ -150,8 +150,8 @@ def test_no_infra_at_all_says_so() -> None:
 def test_the_table_has_the_columns_people_know() -> None:
     spot = Offer("shop", "t4.large", 4, 16, {"T4": 1}, price_hourly=0.2, use_spot=True, region="north")
     rows = plan_rows(optimize(task({"accelerators": "T4"}, num_nodes=2), infras=[Shop(T4, spot)]))
-    assert all(tuple(row) == PLAN_COLUMNS for row in rows)
-    assert [list(row.values()) for row in rows] == [
+    assert all(tuple(row.cells()) == PLAN_COLUMNS for row in rows)
+    assert [list(row.cells().values()) for row in rows] == [
         ["shop/north", "t4.large[Spot]", "4", "16", "T4:1", "0.40", "✔"],
         ["shop/north/a", "t4.large", "4", "16", "T4:1", "1.00", ""],
     ]
@@ -159,8 +159,7 @@ def test_the_table_has_the_columns_people_know() -> None:
 
 def test_this_machine_costs_nothing(sky_home: Path) -> None:
     (row,) = plan_rows(optimize(task({"infra": "local"}), infras=[LocalInfra()]))
-    assert row["INFRA"] == "local"
-    assert row["INSTANCE"] == "local"
-    assert row["GPUS"] == "-"
-    assert row["COST ($)"] == "0.00"
-    assert row["CHOSEN"] == "✔"
+    assert (row.infra, row.instance_type, row.accelerators, row.cost_hourly) == ("local", "local", {}, 0.0)
+    assert row.chosen
+    assert row.cells()["GPUS"] == "-"
+    assert row.cells()["COST ($)"] == "0.00"
