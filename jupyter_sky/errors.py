@@ -28,6 +28,9 @@ class SkyError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            # A program's traceback shows it too.
+            self.add_note(f"hint: {hint}")
 
     def __str__(self) -> str:
         return self.message

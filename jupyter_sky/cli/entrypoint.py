@@ -56,6 +56,11 @@ def task_of(words: Sequence[str], *, cell: str | None, env: dict[str, str], secr
             f"{words[0]!r} is a task file, and {shlex.join(words[1:])!r} stands behind it.",
             hint="A task file stands alone; give it values with --env NAME=VALUE.",
         )
+    if len(words) == 1 and not any(char.isspace() for char in words[0]) and Path(words[0]).is_dir():
+        raise UsageError(
+            f"{words[0]!r} is a folder, neither a task file nor a command.",
+            hint="Name the task file in it; --workdir sends a folder.",
+        )
     return _task_of_command(command_text(words), env, secrets)
 
 
@@ -79,12 +84,13 @@ def _task_of_file(word: str, env: dict[str, str], secrets: dict[str, str]) -> Ta
 
 def _near(path: Path) -> str:
     try:
-        beside = [file.name for file in path.parent.iterdir() if file.name.endswith(_SUFFIXES)]
+        # Compared without their endings, which would make any two task files look alike.
+        beside = {file.stem: file for file in path.parent.iterdir() if file.name.endswith(_SUFFIXES)}
     except OSError:
-        beside = []
-    near = difflib.get_close_matches(path.name, beside, n=1)
+        beside = {}
+    near = difflib.get_close_matches(path.stem, beside, n=1)
     if near:
-        return f"Did you mean {str(path.with_name(near[0]))!r}?"
+        return f"Did you mean {str(path.with_name(beside[near[0]].name))!r}?"
     return "Paths are relative to the present folder. A command that ends in .yaml must stand behind `sh -c`."
 
 

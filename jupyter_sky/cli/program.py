@@ -15,7 +15,7 @@ import click
 
 from jupyter_sky.cli.face import Outcome
 from jupyter_sky.cli.grammar import sky
-from jupyter_sky.errors import SkyError
+from jupyter_sky.errors import DetachedError, SkyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,9 @@ def invoke(face: Face) -> Any:
 
 def explain(error: Exception, face: Face) -> tuple[str, int]:
     """Give the text for the person, as it is typed at this face, and the exit code of an error."""
+    if isinstance(error, DetachedError):
+        # The person's own wish is no error.
+        return face.typed(f"{error}\nhint: {error.hint}"), error.exit_code
     if isinstance(error, SkyError):
         return face.typed(_sentence(str(error), error.hint)), error.exit_code
     if isinstance(error, click.UsageError):

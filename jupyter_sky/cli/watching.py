@@ -70,10 +70,11 @@ def follow(
         end = logs.tail(cluster, job_id, rank=rank, follow=wait, tail=tail, write=face.stream)
     except KeyboardInterrupt:
         which = f" {job_id}" if job_id is not None else ""
+        job = f"job{which}" if which else "the latest job"
         raise DetachedError(
-            f"You stopped watching; job{which} on cluster {cluster!r} goes on.",
+            f"You stopped watching; {job} on cluster {cluster!r} goes on.",
             hint=f"See its log again with `jupyter sky logs {cluster}{which}`, "
-            f"end it with `jupyter sky cancel {cluster}{which or ' ID'}`.",
+            f"end it with `jupyter sky cancel {cluster}{which}`.",
         ) from None
     failure = None
     if wait:

@@ -68,6 +68,13 @@ class Launched:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.job_id, self.handle))
 
+    def __str__(self) -> str:
+        where = f"cluster {self.cluster_name}"
+        return where if self.job_id is None else f"job {self.job_id} on {where}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
+        printer.text(str(self))
+
 
 def launch(
     task: Task,

@@ -42,6 +42,18 @@ def test_a_missing_task_file_names_the_one_beside_it(tmp_path):
         task(str(tmp_path / "folder.yaml"))
 
 
+def test_a_missing_task_file_does_not_name_one_that_only_ends_alike(tmp_path):
+    (tmp_path / "gang.yaml").write_text("run: echo")
+    with pytest.raises(SpecError) as caught:
+        task_of([str(tmp_path / "nosuch.yaml")], cell=None, env={}, secrets={})
+    assert "gang" not in str(caught.value.hint)
+
+
+def test_a_folder_is_no_task(tmp_path):
+    with pytest.raises(UsageError, match="is a folder"):
+        task_of([str(tmp_path)], cell=None, env={}, secrets={})
+
+
 def test_words_behind_a_task_file_are_refused(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("run: a")
