@@ -57,6 +57,11 @@ class Mux:
     def __len__(self) -> int:
         return len(self._streams)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody on this side still reads or writes a stream."""
+        return not all(stream.let_go for stream in self._streams.values())
+
     def open(self, header: Dict[str, Any]) -> Stream:
         """Open a stream; `header` tells the other end what it is for.
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BUFFER = 8 << 20
 #: The first and the longest pause between two attempts to connect, in seconds.
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
+#: For how long a connection that nobody waits for is tried again, in seconds; then the next stream does it.
+_PATIENCE = 10.0
 #: How long the channel may take to greet, in seconds; a dial may start a remote process, so it is generous.
 _GREETING_TIMEOUT = 30.0
 #: How long closing waits until everything was handed on, in seconds.
@@ -70,6 +72,7 @@ class Session:
         self._attempt = 0
         self._channel: Optional[Channel] = None
         self._task: Optional[asyncio.Task[None]] = None
+        self._wanted = asyncio.Event()
         self.state = "connecting"
         self.last_error: Optional[Exception] = None
         self._renew()
@@ -113,7 +116,9 @@ class Session:
         """
         if self.state == "closed":
             raise SessionClosed("the session is closed")
-        return self._mux.open(header)
+        stream = self._mux.open(header)
+        self._wanted.set()
+        return stream
 
     async def call(
         self,
@@ -155,8 +160,10 @@ class Session:
                 self._on_state(state)
 
     async def _run(self, first: asyncio.Future[None]) -> None:
-        pause = 0.0
+        loop = asyncio.get_event_loop()
+        pause, lost_at = 0.0, loop.time()
         while True:
+            self._wanted.clear()
             try:
                 await self._connect_and_carry(first)
             except UnknownSession as error:
@@ -181,10 +188,19 @@ class Session:
             if not first.done():
                 first.set_exception(self.last_error or ChannelClosed("no connection"))
                 return
-            pause = 0.0 if up else min(max(2 * pause, _FIRST_PAUSE), _LAST_PAUSE)
-            if pause:
-                # spread out, so that many clients of a machine that comes back do not come at once
-                await asyncio.sleep(pause * (0.5 + os.urandom(1)[0] / 512))
+            if up:
+                pause, lost_at = 0.0, loop.time()
+                continue
+            pause = min(max(2 * pause, _FIRST_PAUSE), _LAST_PAUSE)
+            # spread out, so that many clients of a machine that comes back do not come at once
+            limit: Optional[float] = pause * (0.5 + os.urandom(1)[0] / 512)
+            if not self._mux.is_waited_for and loop.time() - lost_at > _PATIENCE:
+                limit = None  # each attempt may start a process, for ever, where the node is gone for good
+            try:
+                await asyncio.wait_for(self._wanted.wait(), limit)
+            except asyncio.TimeoutError:
+                continue
+            lost_at = loop.time()
 
     def _restart(self, code: str, message: str) -> None:
         mux = self._mux

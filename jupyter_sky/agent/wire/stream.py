@@ -264,6 +264,11 @@ class Stream:
         return self._reset is not None or (self._sent_eof and self._received_eof)
 
     @property
+    def let_go(self) -> bool:
+        """Whether this side has closed the stream; what it wrote before may still be on its way."""
+        return self.finished or (self._eof_wanted and (self._discarding or self._received_eof))
+
+    @property
     def can_send(self) -> bool:
         """Whether data or an end could travel now."""
         if self._out:

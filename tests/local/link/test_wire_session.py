@@ -20,6 +20,7 @@ from jupyter_sky.agent.wire import (
     bridge_streams,
     serve_calls,
 )
+from jupyter_sky.agent.wire import session as session_module
 from jupyter_sky.agent.wire.stream import MAX_WINDOW, WINDOW
 
 
@@ -462,5 +463,37 @@ def test_a_refused_first_connection_is_told_and_nothing_is_left(pair) -> None:
         await late.host.close()
         for sock in kept:
             sock.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_nobody_waits_for_is_not_tried_for_ever(pair, until, monkeypatch) -> None:
+    monkeypatch.setattr(session_module, "_PATIENCE", 0.2)
+
+    async def main() -> None:
+        async with pair(echo) as link:
+            stream = await link.session.open({"kind": "echo"})
+            await stream.write(b"one")
+            assert await stream.readexactly(3) == b"one"
+            await stream.close()
+            dial, attempts = link.session._dial, []
+
+            async def refuse() -> FdChannel:
+                attempts.append(asyncio.get_running_loop().time())
+                raise ConnectionRefusedError("gone")
+
+            link.session._dial = refuse
+            link.cut(0)
+            wanted = link.session._wanted
+            await until(lambda: len(attempts) > 1 and attempts[-1] - attempts[0] > 0.2)
+            seen = len(attempts)
+            # the longest pause before the next attempt, were there one, is far shorter than this
+            done, _ = await asyncio.wait({asyncio.ensure_future(wanted.wait())}, timeout=1.0)
+            assert not done
+            assert len(attempts) <= seen + 1
+            link.session._dial = dial
+            again = await link.session.open({"kind": "echo"})
+            await again.write(b"two")
+            assert await asyncio.wait_for(again.readexactly(3), 5) == b"two"
 
     asyncio.run(main())
