@@ -214,7 +214,8 @@ def _bring_up(
     if record is not None and record.status in {ClusterStatus.UP, ClusterStatus.AUTOSTOPPING}:
         check_fits(task, record)
         return clusters.heal_locked(record), True
-    if record is not None and record.status is ClusterStatus.STOPPED:
+    if record is not None and (record.status is ClusterStatus.STOPPED or record.launched_at is not None):
+        # Also where a start was cut off: a failure removes what a launch makes, never what was there before.
         check_fits(task, record)
         return start_locked(record, ctx), False
     if record is not None:
