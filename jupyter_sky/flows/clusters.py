@@ -6,6 +6,7 @@ really exists. It knows nothing of tasks or jobs.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
 import functools
@@ -19,6 +20,7 @@ from jupyter_sky.errors import (
     ClusterNotUpError,
     InfraError,
     LinkError,
+    OperationError,
     UsageError,
 )
 from jupyter_sky.events import SilentReporter
@@ -134,12 +136,17 @@ def select(patterns: Iterable[str], *, all_clusters: bool = False) -> list[Clust
 
 
 def reconcile(
-    records: Sequence[ClusterRecord], *, ask_all: bool = False, busy: Container[str] | None = None
+    records: Sequence[ClusterRecord],
+    *,
+    ask_all: bool = False,
+    busy: Container[str] | None = None,
+    locked: bool = False,
 ) -> list[ClusterRecord]:
     """Make the database say what is really there, and give the clusters that still exist.
 
     Infras whose `query` is cheap are always asked, the others only with `ask_all`. A cluster that a living
-    operation works on (`busy`, looked up where None) is left to that operation.
+    operation works on (`busy`, looked up where None) is left to that operation. `locked` says that the caller
+    holds the clusters' locks.
     """
     if busy is None:
         busy = busy_targets()
@@ -159,18 +166,20 @@ def reconcile(
     kept = []
     for record in records:
         now: ClusterRecord | None = record
-        if record.id in truth:
-            now = _apply(record, truth[record.id])
-        elif record.id in unreachable:
-            now = _note(record, f"could not be asked: {unreachable[record.id]}")
-        if now is not None:
-            kept.append(now)
+        # Without its lock a cluster may be removed, and its name given to another, while we look.
+        with contextlib.suppress(ClusterNotFoundError):
+            if record.id in truth:
+                now = _apply(record, truth[record.id], locked=locked)
+            elif record.id in unreachable:
+                now = _note(record, f"could not be asked: {unreachable[record.id]}")
+            if now is not None:
+                kept.append(now)
     return kept
 
 
 def reconcile_locked(record: ClusterRecord) -> ClusterRecord | None:
     """Reconcile one cluster whose lock the caller holds; None where it is gone."""
-    found = reconcile([record], ask_all=True, busy=())
+    found = reconcile([record], ask_all=True, busy=(), locked=True)
     return found[0] if found else None
 
 
@@ -184,10 +193,14 @@ def busy_targets() -> dict[str, str]:
 def _note(record: ClusterRecord, note: str | None) -> ClusterRecord:
     if record.note == note:
         return record
-    return State.open().clusters.update(record.name, note=note)
+    return _write(record, note=note)
 
 
-def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | None:
+def _write(record: ClusterRecord, **fields: Any) -> ClusterRecord:
+    return State.open().clusters.update(record.name, cluster_id=record.id, **fields)
+
+
+def _apply(record: ClusterRecord, nodes: list[NodeStatus], *, locked: bool) -> ClusterRecord | None:
     """Write what an infra said about one cluster; None where the cluster is gone."""
     clusters = State.open().clusters
     states = {node.state for node in nodes} or {NodeState.GONE}
@@ -196,10 +209,16 @@ def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | No
     if states == {NodeState.GONE}:
         if record.status is ClusterStatus.INIT and record.launched_at is None:
             return _note(record, record.note or "its launch did not finish; launch it again or take it down")
-        infra_of(record).terminate(handle_of(record), SilentReporter())
-        clusters.close_interval(record.id, ended_at or time.time())
-        clusters.remove(record.name, ended_at=ended_at)
-        _hang_up(record)
+        if locked:
+            _remove_gone(record, ended_at)
+            return None
+        from jupyter_sky.flows import operations
+
+        try:
+            with operations.cluster_lock(record.name, timeout=0):
+                _remove_gone(record, ended_at)
+        except OperationError:
+            return record  # who holds the lock is at work on it
         return None
     if states == {NodeState.RUNNING}:
         note = "its agent ended; the next command starts it again" if reason == "agent_lost" else None
@@ -209,13 +228,13 @@ def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | No
         if record.status is not wanted or record.note != note:
             if record.status is ClusterStatus.STOPPED:
                 clusters.open_interval(record.id, time.time())
-            record = clusters.update(record.name, status=wanted, note=note)
+            record = _write(record, status=wanted, note=note)
         return record
     if NodeState.RUNNING not in states and NodeState.STARTING not in states:
         note = f"stopped: {reason}" if reason and reason != "stop" else None
         if record.status is not ClusterStatus.STOPPED or record.note != note:
             clusters.close_interval(record.id, ended_at or time.time())
-            record = clusters.update(record.name, status=ClusterStatus.STOPPED, note=note)
+            record = _write(record, status=ClusterStatus.STOPPED, note=note)
             _hang_up(record)
         return record
     lost = [
@@ -225,8 +244,19 @@ def _apply(record: ClusterRecord, nodes: list[NodeStatus]) -> ClusterRecord | No
     ]
     note = f"node {', '.join(lost)} is not running; start the cluster again or take it down"
     if record.status is not ClusterStatus.INIT or record.note != note:
-        record = clusters.update(record.name, status=ClusterStatus.INIT, note=note)
+        record = _write(record, status=ClusterStatus.INIT, note=note)
     return record
+
+
+def _remove_gone(record: ClusterRecord, ended_at: float | None) -> None:
+    """Forget a cluster that is not there any more; another one that got its name meanwhile is left alone."""
+    clusters = State.open().clusters
+    now = clusters.get(record.name)
+    if now is not None and now.id == record.id:
+        infra_of(record).terminate(handle_of(record), SilentReporter())
+        clusters.close_interval(record.id, ended_at or time.time())
+        clusters.remove(record.name, ended_at=ended_at)
+    _hang_up(record)
 
 
 def _hang_up(record: ClusterRecord) -> None:
@@ -247,7 +277,14 @@ def require_up(name: str) -> ClusterRecord:
         )
     record = found[0]
     if record.status in {ClusterStatus.UP, ClusterStatus.AUTOSTOPPING}:
-        return heal(record)
+        record = heal(record)
+        operation = None if _is_served(record) else busy_targets().get(name)
+        if operation is None:
+            return record
+        raise ClusterNotUpError(
+            f"Cluster {name!r} is being stopped, started or removed.",
+            hint=f"`jupyter sky ops attach {operation}` shows how far that is.",
+        )
     operation = busy_targets().get(name)
     if operation:
         hint = f"An operation works on it: `jupyter sky ops attach {operation}` shows how far it is."
@@ -280,10 +317,22 @@ def heal_locked(record: ClusterRecord) -> ClusterRecord:
 
 
 def _agent_lost(record: ClusterRecord) -> bool:
+    return any(node.reason == "agent_lost" for node in _look_at(record))
+
+
+def _look_at(record: ClusterRecord) -> list[NodeStatus]:
+    """Give the state of a cluster's nodes where it costs next to nothing to ask, else nothing."""
     infra = infra_of(record)
-    if not infra.query_is_cheap:
+    return infra.query([handle_of(record)])[record.id] if infra.query_is_cheap else []
+
+
+def _is_served(record: ClusterRecord) -> bool:
+    """Say whether an answer may still come: the cluster is the same, not stopped, and its agents live."""
+    now = State.open().clusters.get(record.name)
+    if now is None or now.id != record.id or now.status is ClusterStatus.STOPPED:
         return False
-    return any(node.reason == "agent_lost" for node in infra.query([handle_of(record)])[record.id])
+    alive = {NodeState.RUNNING, NodeState.STARTING}
+    return all(node.state in alive and node.reason != "agent_lost" for node in _look_at(record))
 
 
 def introduce(record: ClusterRecord) -> dict[str, Any]:
@@ -337,7 +386,8 @@ async def while_served(record: ClusterRecord, link: Link, ask: Callable[[], Awai
     Raises
     ------
     LinkError
-        The link is broken and no agent is left at its other end; `require_up` starts one.
+        The link is broken and no agent is left at its other end; `require_up` starts one, or says that the
+        cluster was stopped or removed.
     """
     import asyncio
 
@@ -347,7 +397,7 @@ async def while_served(record: ClusterRecord, link: Link, ask: Callable[[], Awai
             done, _ = await asyncio.wait({asking}, timeout=_LOOK)
             if done:
                 return asking.result()
-            if link.state == "down" and await asyncio.to_thread(_agent_lost, record):
+            if link.state == "down" and not await asyncio.to_thread(_is_served, record):
                 raise LinkError(f"The agent of cluster {record.name!r} ended before it answered.")
     finally:
         asking.cancel()
@@ -358,7 +408,24 @@ def with_agent(name: str, work: Callable[[ClusterRecord], T]) -> T:
 
     `work` must be safe to repeat: what it asks of an agent is either a question or idempotent by its own id.
     """
+    record = require_up(name)
     try:
-        return work(require_up(name))
+        return work(record)
     except LinkError:
-        return work(require_up(name))
+        return work(require_same(record))
+
+
+def require_same(record: ClusterRecord) -> ClusterRecord:
+    """Give a cluster that is UP as `require_up` does, but not another one that got its name meanwhile."""
+    now = require_up(record.name)
+    check_same(record, now)
+    return now
+
+
+def check_same(before: ClusterRecord, now: ClusterRecord) -> None:
+    """Refuse to go on with a cluster that only has the name of the one that was meant: its jobs differ."""
+    if now.id != before.id:
+        raise ClusterNotFoundError(
+            f"Cluster {before.name!r} was taken down meanwhile; another one has its name now.",
+            hint="Run the command again if you mean the new one.",
+        )

@@ -161,10 +161,12 @@ def no_such_job(cluster: str, missing: Sequence[int]) -> JobNotFoundError:
 def wait(cluster: str, job_id: int, *, until: str = "ended", timeout: float | None = None) -> JobView:
     """Wait until a job has started or `ended`; give it as it is then, or after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
+    meant = clusters.require(cluster)
     while True:
         left = 60.0 if deadline is None else max(0.0, min(60.0, deadline - time.monotonic()))
 
         def ask(record: ClusterRecord, left: float = left) -> JobView:
+            clusters.check_same(meant, record)
             raw = clusters.call(record, "job.wait", job_id=job_id, until=until, wait=left, timeout=left + 30)
             return view(record, raw)
 

@@ -57,8 +57,8 @@ def tail(
         Called with each piece, in order, from the calling thread.
     """
     position, failures = offset, 0
+    record = clusters.require_up(cluster)
     while True:
-        record = clusters.require_up(cluster)
         stream: Stream | None = None
         try:
             stream, head = _open(record, job_id, rank=rank, follow=follow, tail=tail, offset=position)
@@ -83,6 +83,7 @@ def tail(
         finally:
             if stream is not None:
                 portal.run(stream.close)
+        record = clusters.require_same(record)
 
 
 def _open(
@@ -100,7 +101,11 @@ def _open(
         link.open, "logs", rank=rank, job_id=job_id, offset=offset, tail=tail, follow=follow
     )
     stream = portal.run(open_stream)
-    line = portal.run(stream.readline)
+    try:
+        line = portal.run(clusters.while_served, record, link, stream.readline)
+    except BaseException:
+        portal.run(stream.close)
+        raise
     if not line:
         raise LinkError("The agent ended the log stream before it began.")
     return stream, json.loads(bytes(line))

@@ -52,20 +52,30 @@ class ClusterStore:
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
-    def update(self, name: str, **fields: Any) -> ClusterRecord:
+    def update(self, name: str, *, cluster_id: str | None = None, **fields: Any) -> ClusterRecord:
         """Change fields of a cluster, and `updated_at` with them; give the cluster as it is now.
+
+        Parameters
+        ----------
+        name
+            The cluster.
+        cluster_id
+            The id it must have, for a caller that does not hold its lock: meanwhile it may have been removed
+            and its name given to another.
 
         Raises
         ------
         ClusterNotFoundError
-            No cluster of that name is known.
+            No cluster of that name (and id) is known; nothing was changed.
         """
         changes = {"updated_at": time.time(), **rows.checked(ClusterRecord, fields)}
         with self._database.write() as connection:
-            connection.execute(clusters.update().where(_LIVE, clusters.c.name == name).values(changes))
             record = _one(connection, name)
-        if record is None:
-            raise _unknown(name)
+            if record is None or cluster_id not in {None, record.id}:
+                raise _unknown(name)
+            connection.execute(clusters.update().where(clusters.c.id == record.id).values(changes))
+            record = _one(connection, name)
+        assert record is not None
         return record
 
     def remove(self, name: str, ended_at: float | None = None) -> None:

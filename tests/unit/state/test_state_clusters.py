@@ -64,6 +64,15 @@ def test_update(state: State) -> None:
         state.clusters.update("other", status=ClusterStatus.UP)
 
 
+def test_an_update_that_means_another_cluster_of_the_name_changes_nothing(state: State) -> None:
+    state.clusters.add(cluster("dev", note="new"))
+    with pytest.raises(ClusterNotFoundError):
+        state.clusters.update("dev", cluster_id=os.urandom(16).hex(), note="old")
+    assert state.clusters.list()[0].note == "new"
+    mine = state.clusters.list()[0].id
+    assert state.clusters.update("dev", cluster_id=mine, note="mine").note == "mine"
+
+
 def test_one_name_one_cluster(state: State) -> None:
     state.clusters.add(cluster("dev"))
     with pytest.raises(StateError, match="already holds 'dev'"):
