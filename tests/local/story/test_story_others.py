@@ -1,4 +1,4 @@
-"""Another process stops, removes or replaces a cluster that this one uses: the truth is told, nobody hangs."""
+"""Another process stops, removes or replaces a cluster that this one uses: the truth is told, none hangs."""
 
 from __future__ import annotations
 
