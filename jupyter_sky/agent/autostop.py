@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
 
 from .node import ENDING, Node, write_file, write_json
+from .params import MAX_SECONDS, can_be_carried, refusal
 from .runner import base_env
 from .store import Store, StoreError
 from .wire import CallError
@@ -76,7 +77,7 @@ class Autostop:
     def set(self, params: Dict[str, Any]) -> None:
         """Set or, with `idle_minutes` below 0, clear it. Raises `CallError` (`bad_params`, `disk`)."""
         minutes = params.get("idle_minutes")
-        if not isinstance(minutes, (int, float)) or isinstance(minutes, bool):
+        if not isinstance(minutes, (int, float)) or isinstance(minutes, bool) or not minutes <= MAX_SECONDS:
             raise CallError(
                 "bad_params", f"idle_minutes is {minutes!r}; it must be a number of minutes, or -1"
             )
@@ -85,6 +86,12 @@ class Autostop:
             raise CallError(
                 "bad_params", f"wait_for is {wait_for!r}; it must be one of {', '.join(_WAIT_FOR)}"
             )
+        # Checked now, not when the node is idle and nobody hears of it.
+        hook, limit = params.get("hook"), params.get("hook_timeout")
+        if hook is not None and not (isinstance(hook, str) and can_be_carried(hook)):
+            raise refusal("hook", hook, "a shell script, or null")
+        if limit is not None and not (isinstance(limit, (int, float)) and 0 < limit <= MAX_SECONDS):
+            raise refusal("hook_timeout", limit, "a number of seconds, or null")
         now = time.time()
         setting = None
         if minutes >= 0:
@@ -92,8 +99,8 @@ class Autostop:
                 "idle_minutes": minutes,
                 "down": bool(params.get("down")),
                 "wait_for": wait_for,
-                "hook": params.get("hook"),
-                "hook_timeout": params.get("hook_timeout"),
+                "hook": hook,
+                "hook_timeout": limit,
                 "set_at": now,
             }
         try:

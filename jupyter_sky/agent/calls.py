@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional
 
+from .params import is_whole, one_of, refusal, seconds
 from .wire import CallError
 
 if TYPE_CHECKING:
@@ -46,11 +47,8 @@ def head_calls(queue: JobQueue, autostop: Autostop, cluster: Cluster) -> Mapping
         return {"cancelled": await queue.cancel(_ids(params))}
 
     async def wait(params: Dict[str, Any]) -> Any:
-        until, limit = params.get("until", "ended"), params.get("wait", 30.0)
-        if until not in ("started", "ended"):
-            raise CallError("bad_params", f"until is {until!r}; it must be started or ended")
-        if not isinstance(limit, (int, float)):
-            raise CallError("bad_params", f"wait is {limit!r}; it must be a number of seconds")
+        until = one_of({"until": "ended", **params}, "until", ("started", "ended"))
+        limit = seconds(params, "wait", 30.0)
         return show(await queue.wait(_job_id(params), until, limit))
 
     async def autostop_set(params: Dict[str, Any]) -> Any:
@@ -74,13 +72,13 @@ def head_calls(queue: JobQueue, autostop: Autostop, cluster: Cluster) -> Mapping
 
 def _ids(params: Dict[str, Any]) -> Optional[List[int]]:
     ids = params.get("ids")
-    if ids is not None and not (isinstance(ids, list) and all(isinstance(each, int) for each in ids)):
-        raise CallError("bad_params", f"ids is {ids!r}; it must be a list of job numbers, or null")
+    if ids is not None and not (isinstance(ids, list) and all(is_whole(each) for each in ids)):
+        raise refusal("ids", ids, "a list of job numbers, or null")
     return ids
 
 
 def _job_id(params: Dict[str, Any]) -> Optional[int]:
     job_id = params.get("job_id")
-    if job_id is not None and not isinstance(job_id, int):
-        raise CallError("bad_params", f"job_id is {job_id!r}; it must be a number, or null for the latest")
+    if job_id is not None and not is_whole(job_id):
+        raise refusal("job_id", job_id, "the number of a job, or null for the latest")
     return job_id

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional
 
 from .node import Node, read_json, write_json
+from .params import text, whole
 from .placement import Capacity
 from .wire import CallError
 
@@ -60,7 +61,12 @@ class Cluster:
         CallError
             `bad_params`: the ranks are not 0 to n - 1; `peer_unreachable` names the ranks that do not answer.
         """
-        by_rank = {peer["rank"]: peer for peer in peers}
+        by_rank = {whole(peer, "rank"): peer for peer in peers}
+        for rank, peer in by_rank.items():
+            text(peer, "ip")
+            if rank:
+                text(peer, "host")
+                whole(peer, "port", 1, 65535)
         if sorted(by_rank) != list(range(self._node.num_nodes)):
             raise CallError(
                 "bad_params",
@@ -134,6 +140,6 @@ def find_peer(cluster: Optional[Cluster], rank: Any) -> Peer:
     """Give the worker of a rank; `CallError` says why there is none."""
     if cluster is None:
         raise CallError("not_head", "only the head of a cluster reaches the other ranks")
-    if rank not in cluster.peers:
-        raise CallError("no_such_rank", f"the cluster has no worker of rank {rank}")
+    if not isinstance(rank, int) or rank not in cluster.peers:
+        raise CallError("no_such_rank", f"the cluster has no worker of rank {ascii(rank)[:100]}")
     return cluster.peers[rank]

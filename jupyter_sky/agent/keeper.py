@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .children import Children
 
 _PREFIX = "JUPYTER_SKY_KEPT_"
-_SLEEP = ["/bin/sh", "-c", "exec sleep 2147483647"]
+# No core dump: it would hold the environment.
+_SLEEP = ["/bin/sh", "-c", "ulimit -c 0; exec sleep 2147483647"]
 
 
 class Keepers:

@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Awaitable, Callable, List, Optional, Sequence
 
 from .merge import Merged, prefix_of, whole_lines
+from .params import whole
 from .peers import Peer, PeerLostError
 from .wire import SessionClosed, Stream, StreamReset
 
@@ -48,7 +49,7 @@ async def send_pieces(stream: Stream, runner: Runner) -> None:
     async def frame(pid: int, data: bytes) -> None:
         await stream.write(_FRAME.pack(pid, len(data)) + data)
 
-    await copy_pieces(runner, stream.header["job_id"], stream.header["offset"], frame)
+    await copy_pieces(runner, whole(stream.header, "job_id"), whole(stream.header, "offset"), frame)
     await stream.write_eof()
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from typing import Any, Awaitable, Dict, Mapping, Optional
+from typing import Any, Awaitable, Dict, Mapping, Optional, Tuple
 
+from .params import flag, is_whole, one_of, refusal, seconds, text, whole
 from .peers import Peer, PeerLostError
-from .runner import Outcome, RunError, Runner
+from .runner import PHASES, Outcome, RunError, Runner
+from .submission import check_env
 from .wire import CallError
 
 _POLL = 60.0
@@ -127,29 +129,39 @@ class RemoteRank(Rank):
 def rank_calls(runner: Runner) -> Mapping[str, Any]:
     """Give the `rank.*` calls that a worker answers to its head."""
 
+    def phase_of(params: Dict[str, Any]) -> Tuple[int, str]:
+        # Both become parts of paths.
+        return whole(params, "job_id"), one_of(params, "phase", PHASES)
+
     async def start(params: Dict[str, Any]) -> Any:
+        job_id, phase = phase_of(params)
+        check_env(params.get("env"), "env")
         try:
-            return await runner.start(params["job_id"], params["phase"], params["script"], params["env"])
+            return await runner.start(job_id, phase, text(params, "script"), params["env"])
         except RunError as error:
             raise CallError("cannot_start", str(error)) from None
 
     async def find(params: Dict[str, Any]) -> Any:
-        return await runner.find(params["job_id"], params["phase"])
+        return await runner.find(*phase_of(params))
 
     async def wait(params: Dict[str, Any]) -> Any:
-        waiting: Awaitable[Outcome] = runner.wait(params["job_id"], params["phase"])
+        limit = seconds(params, "timeout")
+        waiting: Awaitable[Outcome] = runner.wait(*phase_of(params))
         try:
-            outcome = await asyncio.wait_for(waiting, params["timeout"])
+            outcome = await asyncio.wait_for(waiting, limit)
         except asyncio.TimeoutError:
             return None
         return {"code": outcome.code, "reason": outcome.reason}
 
     async def finish(params: Dict[str, Any]) -> Any:
-        await runner.finish(params["job_id"], everything=params["everything"])
+        await runner.finish(whole(params, "job_id"), everything=flag(params, "everything"))
         return {}
 
     async def sync(params: Dict[str, Any]) -> Any:
-        await runner.keep_only(set(params["active"]), params["up_to"])
+        active = params.get("active")
+        if not isinstance(active, list) or not all(is_whole(each) for each in active):
+            raise refusal("active", active, "a list of job numbers")
+        await runner.keep_only(set(active), whole(params, "up_to"))
         return {}
 
     return {

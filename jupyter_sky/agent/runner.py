@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Set, Tuple
 from . import process
 from .children import GRACE, Children
 from .logs import LogSource
-from .node import JOB_MARK, NODE_MARK, Node, write_file
+from .node import JOB_MARK, KEEPER_MARK, NODE_MARK, Node, write_file
 from .signals import Signal
 
 if TYPE_CHECKING:
@@ -222,6 +222,7 @@ class Runner:
 
     def _spawn(self, job_id: int, phase: str, script: str, env: Dict[str, str]) -> _Run:
         node = self._node
+        os.makedirs(node.path("jobs"), 0o700, exist_ok=True)
         os.makedirs(node.job_path(job_id), 0o700, exist_ok=True)
         script_path = node.job_path(job_id, f"{phase}.sh")
         write_file(script_path, script.encode("utf-8", "surrogateescape"))
@@ -229,6 +230,7 @@ class Runner:
         os.makedirs(cwd, exist_ok=True)
         full = base_env(node)
         full.update(env)
+        full.pop(KEEPER_MARK, None)  # a job must not pass for a keeper of secrets
         full[NODE_MARK] = node.node_id
         full[JOB_MARK] = f"{node.node_id}:{job_id}"
         log = os.open(self.log_path(job_id), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Mapping
 
 from .cluster import find_peer
 from .logs import LogSource, send_log
+from .params import is_whole, refusal
 from .wire import CallError, FdChannel, Stream, bridge_socket, bridge_streams, serve_calls
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Streams:
                 from .files import serve as files_serve
 
                 await files_serve(stream, self._agent.node.home)
-            elif kind in self._kinds:
+            elif isinstance(kind, str) and kind in self._kinds:
                 await self._kinds[kind](stream)
             else:
                 await stream.reset("unknown_kind", f"this agent serves no stream of kind {kind!r}")
@@ -163,6 +164,6 @@ async def _addresses(host: str, port: int) -> Any:
 
 def _count(header: Mapping[str, Any], name: str) -> Any:
     value = header.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise CallError("bad_params", f"{name} is {value!r}; it must be a whole number from 0, or null")
+    if value is not None and not is_whole(value):
+        raise refusal(name, value, "a whole number from 0, or null")
     return value

@@ -6,13 +6,17 @@ what to do. What passes here is complete: every key is there, with its type.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Dict, Sequence, Tuple
 
+from .params import can_be_carried
 from .wire import CallError
 
 if TYPE_CHECKING:
     from .placement import Capacity
 
+#: A submission's id becomes part of a process's mark.
+_SUBMISSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TEXT_OR_NONE = (str, type(None))
 #: Each key of a job's spec: its types, and what stands for it where it is missing (... : it must be given).
 _FIELDS: Dict[str, Tuple[Tuple[type, ...], Any]] = {
@@ -49,10 +53,14 @@ def check_spec(raw: Any) -> Dict[str, Any]:
     for key, (types, default) in _FIELDS.items():
         value = raw.get(key, default)
         if value is ... or not isinstance(value, types) or isinstance(value, bool):
-            found = "missing" if value is ... else repr(value)
+            found = "missing" if value is ... else ascii(value)[:100]
             wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
             raise CallError("bad_params", f"the job's {key} is {found}; it must be {wanted}")
+        if isinstance(value, str) and not can_be_carried(value):
+            raise CallError("bad_params", f"the job's {key} holds a NUL or half a character")
         spec[key] = value
+    if not _SUBMISSION_ID.fullmatch(spec["submission_id"]):
+        raise CallError("bad_params", "the job's submission_id must be 1 to 64 letters, digits, - and _")
     check_env(spec["envs"], "envs")
     for key in ("cpus", "gpus"):
         if not 0 <= spec[key] < 1e6:
@@ -71,9 +79,10 @@ def check_env(env: Any, what: str) -> None:
     if not isinstance(env, dict):
         raise CallError("bad_params", f"the job's {what} is not an object")
     for name, value in env.items():
-        if not name or "=" in name or "\0" in name:
-            raise CallError("bad_params", f"{name!r} in the job's {what} cannot name an environment variable")
-        if not isinstance(value, str) or "\0" in value:
+        if not name or "=" in name or not can_be_carried(name):
+            shown = ascii(name)[:100]
+            raise CallError("bad_params", f"{shown} in the job's {what} cannot name an environment variable")
+        if not isinstance(value, str) or not can_be_carried(value):
             raise CallError("bad_params", f"the value of {name} in the job's {what} is no text without NUL")
 
 
