@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from jupyter_sky.sdk.text import TONES, Align, Tone, table
+from jupyter_sky.sdk.text import GAP, TONES, Align, Tone, table, width_of
 
 T = TypeVar("T")
 
@@ -26,12 +26,21 @@ class Printer(Protocol):
 
 @dataclass(frozen=True)
 class Column(Generic[T]):
-    """One column: its head line, what it says of a row, its side, and whether only a wide table has it."""
+    """One column: its head line, what it says of a row, and its side.
+
+    `wide`: only a wide table has it. `spare`: a terminal too narrow for it goes without it, rather than with
+    the beginnings of every other cell.
+    """
 
     header: str
     cell: Callable[[T], str]
     align: Align = "left"
     wide: bool = False
+    spare: bool = False
+
+
+#: The terminal columns that a spare column is worth showing in.
+_SPARE_ROOM = 12
 
 
 #: Styles that hold in light and dark themes: no colour of our own except the frontend's variables.
@@ -97,11 +106,21 @@ class Listing(list[T]):
         """Give the table as text; see `jupyter_sky.sdk.text.table` for the parameters."""
         if not self:
             return "\n".join([*self.before, self.empty, *self.after])
-        rows = [[column.cell(row) for column in self.columns] for row in self]
-        headers = [column.header for column in self.columns]
-        aligns = [column.align for column in self.columns]
+        columns = self.columns if width is None else self._with_room(width)
+        rows = [[column.cell(row) for column in columns] for row in self]
+        headers = [column.header for column in columns]
+        aligns = [column.align for column in columns]
         body = table(headers, rows, aligns=aligns, width=width, colour=colour, mark=mark)
         return "\n".join([*self.before, body, *self.after])
+
+    def _with_room(self, width: int) -> list[Column[T]]:
+        """Give the columns without the spare ones for which there is no room."""
+        room = width
+        for column in self.columns:
+            cells = [column.header, *(column.cell(row) for row in self)]
+            room -= len(GAP) + (_SPARE_ROOM if column.spare else max(map(width_of, cells)))
+        fits = room + len(GAP) >= 0
+        return [column for column in self.columns if fits or not column.spare]
 
     def __str__(self) -> str:
         return self.to_text()

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Align = Literal["left", "right"]
 
-_GAP = "  "
+#: What stands between two columns.
+GAP = "  "
 _NARROWEST = 6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -99,7 +100,7 @@ def table(
 
 def _narrow(widths: list[int], headers: list[int], width: int) -> None:
     """Take columns away from the widest cells, one by one, as long as that is needed and bearable."""
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
     while excess > 0:
         slack = [have - max(_NARROWEST, header) for have, header in zip(widths, headers, strict=True)]
         candidates = [index for index, room in enumerate(slack) if room > 0]
@@ -120,4 +121,4 @@ def _line(
         tone = TONES.get(cell) if colour else None
         shown = f"\x1b[{_CODES[tone]}m{text}\x1b[0m" if tone else text
         parts.append(pad + shown if align == "right" else shown + pad)
-    return _GAP.join(parts).rstrip()
+    return GAP.join(parts).rstrip()

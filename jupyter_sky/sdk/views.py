@@ -34,7 +34,7 @@ def clusters(rows: Iterable[ClusterView], *, wide: bool = False) -> Listing[Clus
         Column("AUTOSTOP", lambda row: row.autostop),
         Column("LAUNCHED", lambda row: ago(row.launched_at)),
         Column("HEAD_IP", lambda row: row.head_ip or NOTHING, wide=True),
-        Column("COMMAND", lambda row: row.command or NOTHING, wide=True),
+        Column("COMMAND", lambda row: row.command or NOTHING, wide=True, spare=True),
     ]
     remarks = [f"{row.name}: {text}" for row in rows for text in _remarks(row)]
     return Listing(rows, columns, empty="No existing clusters.", after=remarks, wide=wide)
@@ -58,7 +58,7 @@ def jobs(rows: Iterable[JobView], *, with_cluster: bool = False) -> Listing[JobV
         Column("DURATION", lambda row: duration(row.duration_s)),
         Column("RESOURCES", lambda row: row.resources),
         Column("STATUS", lambda row: row.status),
-        Column("LOG", lambda row: row.log),
+        Column("LOG", lambda row: row.log, spare=True),
     ]
     if with_cluster:
         columns.insert(0, Column("CLUSTER", lambda row: row.cluster))

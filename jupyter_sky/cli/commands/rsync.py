@@ -27,11 +27,13 @@ rsync = SkyGroup(
 def _tell(face: Face, done: SyncStats) -> None:
     """Say what there was, and how much of it travelled; over several nodes that is their sum."""
     what = "1 file" if done.files == 1 else f"{done.files} files"
-    if done.sent_files:
-        sent = f"sent {done.sent_files}, {size(done.sent_bytes)}, in {done.seconds:.1f} s"
+    if not done.sent_files:
+        how = ": all there already"
+    elif done.sent_files == done.files:
+        how = f", copied in {done.seconds:.1f} s"
     else:
-        sent = "nothing had to travel"
-    face.note(f"✓ {what}, {size(done.bytes)}: {sent}.")
+        how = f": {done.sent_files} copied, {size(done.sent_bytes)}, in {done.seconds:.1f} s"
+    face.note(f"✓ {what}, {size(done.bytes)}{how}.")
 
 
 @click.command(cls=SkyCommand)

@@ -91,6 +91,20 @@ def test_a_narrow_table_cuts_its_widest_cells():
     assert cut("日本語", 4) == "日…"
 
 
+def test_a_narrow_listing_goes_without_what_can_be_spared():
+    columns = [
+        Column[str]("STATUS", lambda row: row),
+        Column[str]("LOG", lambda _: "/far/away/" * 9, spare=True),
+    ]
+    listing = Listing(["SUCCEEDED"], columns)
+    assert listing.to_text(width=22).splitlines() == ["STATUS", "SUCCEEDED"]
+    shown = listing.to_text(width=23).splitlines()
+    assert shown[0].split() == ["STATUS", "LOG"]
+    assert shown[1].startswith("SUCCEEDED  /far/away/")
+    assert max(map(width_of, shown)) == 23
+    assert "LOG" in listing.to_text()
+
+
 def test_colour_is_for_states_and_keeps_the_columns():
     plain = table(["NAME", "STATUS", "X"], [["UP-town", "UP", "y"]])
     painted = table(["NAME", "STATUS", "X"], [["UP-town", "UP", "y"]], colour=True)
