@@ -140,8 +140,13 @@ def write_json(path: str, value: Any) -> None:
 
 
 def write_tombstone(node: Node, reason: str) -> None:
-    """Say for later why the agent ended: `stop`, `down`, `autostop` or `autodown`."""
-    write_json(node.path("ended.json"), {"reason": reason, "at": time.time()})
+    """Say for later why the agent ended: `stop`, `down`, `autostop` or `autodown`.
+
+    `of` tells which agent it was, by when that one says it began: clocks may be set back between the two.
+    """
+    ready = read_json(node.path("ready.json"))
+    began = ready.get("started_at") if isinstance(ready, dict) else None
+    write_json(node.path("ended.json"), {"reason": reason, "at": time.time(), "of": began})
 
 
 def serving(root: str) -> Optional[Dict[str, Any]]:

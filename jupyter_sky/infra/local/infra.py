@@ -170,8 +170,10 @@ class LocalInfra(Infra):
         self._end_processes(folder)
         truth = Truth()
         for rank in range(content.num_nodes):
-            if truth.of_node(folder.node(rank), rank).state is not NodeState.STOPPED:
-                write_json(folder.node(rank).ended, {"reason": "stop", "at": time.time()})
+            node = folder.node(rank)
+            if truth.of_node(node, rank).state is not NodeState.STOPPED:
+                began = (read_json(node.ready) or {}).get("started_at")
+                write_json(node.ended, {"reason": "stop", "at": time.time(), "of": began})
         self._allocations().release(folder.cluster_id, only_gpus=True)
 
     def start(self, handle: ClusterHandle, report: Reporter) -> ClusterHandle:

@@ -55,7 +55,7 @@ class Truth:
         if self.serves(ready):
             return NodeStatus(rank, NodeState.RUNNING, "autostopping" if node.ending.exists() else "")
         ended = read_json(node.ended)
-        if ended is not None and (ready is None or ended["at"] >= ready["started_at"]):
+        if ended is not None and (ready is None or ended.get("of") == ready["started_at"]):
             state = NodeState.GONE if ended["reason"] in _GONE else NodeState.STOPPED
             return NodeStatus(rank, state, ended["reason"], ended["at"])
         if ready is None:

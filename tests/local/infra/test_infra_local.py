@@ -204,6 +204,19 @@ def test_a_cluster_that_ended_itself_says_why_and_when(
     assert before <= node.ended_at <= time.time()
 
 
+def test_a_clock_that_was_set_back_does_not_bring_a_stopped_node_to_life(
+    infra: LocalInfra, sky_home: Path, cluster: ClusterHandle
+) -> None:
+    infra.stop(cluster, REPORT)
+    tombstone = root_of(sky_home, cluster) / "ended.json"
+    said = json.loads(tombstone.read_text())
+    said["at"] = json.loads((root_of(sky_home, cluster) / "ready.json").read_text())["started_at"] - 3600
+    tombstone.write_text(json.dumps(said))
+    assert truth(infra, cluster)[0] is NodeState.STOPPED
+    infra.start(cluster, REPORT)
+    assert truth(infra, cluster)[0] is NodeState.RUNNING
+
+
 def test_terminate_ends_what_a_job_tried_to_hide(
     infra: LocalInfra, sky_home: Path, cluster: ClusterHandle, wait_until: Callable[..., Any]
 ) -> None:
