@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE = "JUPYTER_SKY_HOME"
 CONFIG_FILE = "config.yaml"
+#: What to do where a file of ours cannot be written.
+MAKE_ROOM = f"Free space on that disk, or set {HOME_VARIABLE} to a folder that you can write."
 _OTHER_PLACE = f"Set {HOME_VARIABLE} to a folder that you own and can write, on a disk with free space."
 
 

@@ -251,6 +251,19 @@ def load_documents(text: str, file: str | None = None) -> list[Document]:
     return found
 
 
+def load_some_documents(text: str, file: str | None = None) -> list[Document]:
+    """Do what `load_documents` does; a text without a document in it is an error too."""
+    documents = load_documents(text, file)
+    if not documents:
+        raise SpecError(
+            "there is no task in it",
+            file=file,
+            line=1,
+            hint="A task is a mapping, such as 'run: nvidia-smi'.",
+        )
+    return documents
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """Read a text file of a person.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_sky.errors import SpecError
 from jupyter_sky.spec.base import plain
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jupyter_sky.spec.base import SpecModel
+
+M = TypeVar("M", bound="SpecModel")
 
 #: Other words for a field.
 _ALIASES = {"gpus": "accelerators", "idle_minutes_to_autostop": "autostop"}
@@ -37,11 +39,7 @@ def override_value(model: type[SpecModel], field: str, value: Any) -> Any:
     SpecError
         Naming the option.
     """
-    try:
-        return plain(model(**{field: value}), redact=False).get(field)
-    except SpecError as error:
-        message = error.message.replace(f"`{field}`", "", 1).strip()
-        raise SpecError(f"{option_name(field)}: {message}", hint=error.hint) from None
+    return plain(_model_of(model, field, value), redact=False).get(field)
 
 
 def _checked(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +63,13 @@ def _checked(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def override_place(field: str, value: Any) -> InfraPath:
     """Read one of `infra`, `cloud`, `region`, `zone`; errors name the option."""
+    return _model_of(Resources, field, value).infra or InfraPath()
+
+
+def _model_of(model: type[M], field: str, value: Any) -> M:
+    """Make a model of one option's value; what is wrong with it is told of the option."""
     try:
-        return Resources(**{field: value}).infra or InfraPath()
+        return model(**{field: value})
     except SpecError as error:
         message = error.message.replace(f"`{field}`", "", 1).strip()
         raise SpecError(f"{option_name(field)}: {message}", hint=error.hint) from None

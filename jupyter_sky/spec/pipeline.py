@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jupyter_sky.errors import SpecError
-from jupyter_sky.spec.loader import load_documents, read_text
-from jupyter_sky.spec.task import Task, dump_yaml
+from jupyter_sky.spec.dump import dump_yaml
+from jupyter_sky.spec.loader import load_some_documents, read_text
+from jupyter_sky.spec.task import Task
 
 if TYPE_CHECKING:
     import os
@@ -45,14 +45,7 @@ def parse_pipeline(
     SpecError
         With the file and the line.
     """
-    documents = load_documents(text, file)
-    if not documents:
-        raise SpecError(
-            "there is no task in it",
-            file=file,
-            line=1,
-            hint="A task is a mapping, such as 'run: nvidia-smi'.",
-        )
+    documents = load_some_documents(text, file)
     tasks = []
     name = None
     if len(documents) > 1 and isinstance(documents[0].data, dict) and documents[0].data.keys() == {"name"}:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Self
 
-import yaml
 from pydantic import SecretStr, ValidationError
 
 from jupyter_sky.errors import SpecError
-from jupyter_sky.spec.base import plain
-from jupyter_sky.spec.loader import load_documents, read_text
+from jupyter_sky.spec.dump import dump_yaml
+from jupyter_sky.spec.given import plain_config, resources_config, script_text, variables_apart
+from jupyter_sky.spec.loader import load_some_documents, read_text
 from jupyter_sky.spec.model import TaskModel
 from jupyter_sky.spec.overrides import override_resources, override_value
-from jupyter_sky.spec.problems import FieldError, Source, kind_of, spec_error
+from jupyter_sky.spec.problems import Source, kind_of, spec_error
 from jupyter_sky.spec.redact import REDACTED, redact_text
 from jupyter_sky.spec.substitution import substitute
 from jupyter_sky.spec.variables import merge_variables
@@ -93,12 +93,12 @@ class Task:
             "num_nodes": num_nodes,
             "resources": resources_config(resources),
             "file_mounts": file_mounts,
-            "setup": _script(setup),
-            "run": _script(run),
+            "setup": script_text(setup),
+            "run": script_text(run),
             "service": service,
             **more,
         }
-        self._set(_plain_config(given) | {"envs": envs, "secrets": secrets}, Source())
+        self._set(plain_config(given) | {"envs": envs, "secrets": secrets}, Source())
 
     @classmethod
     def from_yaml(
@@ -129,14 +129,7 @@ class Task:
         secrets: Mapping[str, str] | None = None,
     ) -> Self:
         """Read a task from a text; `file` is what errors call it."""
-        documents = load_documents(text, file)
-        if not documents:
-            raise SpecError(
-                "there is no task in it",
-                file=file,
-                line=1,
-                hint="A task is a mapping, such as 'run: nvidia-smi'.",
-            )
+        documents = load_some_documents(text, file)
         if len(documents) > 1:
             second = documents[1].source.line_of(())
             raise SpecError(
@@ -154,7 +147,7 @@ class Task:
         """Make a task of plain data, such as `to_yaml_config` gives."""
         if not isinstance(config, dict):
             raise SpecError(f"a task is a mapping, not {kind_of(config)}")
-        return cls._make(_variables_apart(config), Source(), env, secrets)
+        return cls._make(variables_apart(config), Source(), env, secrets)
 
     @classmethod
     def from_document(
@@ -383,7 +376,7 @@ class Task:
 
     def _change(self, **changed: Any) -> Self:
         # What was changed in Python stands in no file, so errors name none.
-        return self._set(self._full_config() | _plain_config(changed), Source())
+        return self._set(self._full_config() | plain_config(changed), Source())
 
     def _full_config(self) -> dict[str, Any]:
         return copy.deepcopy(self._config) | {"envs": dict(self._envs), "secrets": dict(self._secrets)}
@@ -405,66 +398,3 @@ class Task:
             shown["run"] = line if len(line) <= _MAX_SHOWN else line[: _MAX_SHOWN - 3] + "..."
         parts = [f"{key}={value!r}" for key, value in shown.items() if value is not None]
         return f"Task({', '.join([*parts, f'resources={self.resources!r}'])})"
-
-
-def _script(script: str | Sequence[str] | None) -> str | Sequence[str] | None:
-    return "\n".join(map(str, script)) if isinstance(script, (list, tuple)) else script
-
-
-def _plain_config(given: dict[str, Any]) -> dict[str, Any]:
-    """Turn what was given in Python into plain data."""
-    made = {}
-    for key, value in given.items():
-        try:
-            made[key] = plain(value)
-        except FieldError as error:
-            raise SpecError(f"`{key}` {error.message}", hint=error.hint) from None
-    return made
-
-
-def _variables_apart(config: dict[str, Any]) -> dict[str, Any]:
-    """Turn a mapping given in Python into plain data, leaving secrets as they are."""
-    apart = {"envs", "secrets"}
-    if not all(isinstance(key, str) for key in config):
-        raise SpecError("the keys of a task are texts")
-    return _plain_config({k: v for k, v in config.items() if k not in apart}) | {
-        k: config[k] for k in apart & config.keys()
-    }
-
-
-def resources_config(resources: Any) -> Any:
-    """Give the configuration of resources in any of their Python forms."""
-    if isinstance(resources, (list, tuple)):
-        return {"ordered": list(resources)} if len(resources) != 1 else resources[0]
-    if isinstance(resources, (set, frozenset)):
-        items = sorted(resources, key=repr)
-        return {"any_of": items} if len(items) != 1 else items[0]
-    return resources
-
-
-class _Dumper(yaml.SafeDumper):
-    """PyYAML's dumper, writing scripts as blocks and repeating rather than pointing."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the name is PyYAML's
-        return True
-
-
-_TEXT_CONTROLS = str.maketrans("\n\t", "  ")
-
-
-def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None
-    if not value.translate(_TEXT_CONTROLS).isprintable():
-        # Unicode's own line ends, which PyYAML would write as they are and read back as something else.
-        style = '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def dump_yaml(*documents: Any) -> str:
-    """Write plain data as YAML: keys in their order, scripts as blocks."""
-    return yaml.dump_all(
-        documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110
-    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, exc, select
 
+from jupyter_sky.config import MAKE_ROOM
 from jupyter_sky.errors import StateError
 from jupyter_sky.state import tables
 
@@ -58,7 +59,7 @@ class Database:
         except OSError as error:
             raise StateError(
                 f"The state database {file} cannot be made: {error.strerror}.",
-                hint="Free space on that disk, or set JUPYTER_SKY_HOME to a folder that you can write.",
+                hint=MAKE_ROOM,
             ) from error
 
     @contextmanager

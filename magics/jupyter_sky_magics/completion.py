@@ -54,9 +54,10 @@ def complete(words: list[str], incomplete: str) -> list[CompletionItem]:
 
     from jupyter_sky.cli.complete import paths
     from jupyter_sky.cli.grammar import sky
+    from jupyter_sky.cli.program import COMPLETE_VARIABLE
 
     _, equals, value = incomplete.partition("=")
-    asked = ShellComplete(sky, {}, "%sky", "_JUPYTER_SKY_COMPLETE")
+    asked = ShellComplete(sky, {}, "%sky", COMPLETE_VARIABLE)
     found: list[CompletionItem] = []
     for item in asked.get_completions(words, incomplete):
         if item.type in {"file", "dir"}:

@@ -97,11 +97,10 @@ def cancel(face: Face, /, *, operation: str, yes: bool) -> None:
 @options.pass_face
 def log(_: Face, /, *, operation: str) -> Document:
     """Show what an operation said so far."""
-    from jupyter_sky.flows.operations.folder import OperationFolder
-    from jupyter_sky.flows.operations.journal import JournalReader
+    from jupyter_sky.flows import operations as flow
 
     lines = []
-    for event in JournalReader(OperationFolder(_find(operation).id).journal).read():
+    for event in flow.history(_find(operation).id):
         if event.kind == "phase":
             detail = event.data.get("detail")
             lines.append(f"{event.text}: {detail}" if detail else event.text)

@@ -57,6 +57,12 @@ def listing(active: bool | None = True, target: str | None = None) -> list[Opera
     return now if active is None else [record for record in now if record.status.active is active]
 
 
+def history(operation_id: str) -> list[Event]:
+    """Give the events of an operation so far; `OperationNotFoundError` if the id is not known."""
+    get(operation_id)
+    return JournalReader(OperationFolder(operation_id).journal).read()
+
+
 def follow(operation_id: str, *, from_start: bool = True) -> Iterator[Event]:
     """Give the events of an operation as they come; the last one is its `end`.
 

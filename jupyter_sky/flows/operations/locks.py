@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jupyter_sky.config import private_folder
+from jupyter_sky.config import MAKE_ROOM, private_folder
 from jupyter_sky.errors import OperationError, StateError
 from jupyter_sky.events import SilentReporter
 from jupyter_sky.flows.operations.context import OperationContext
@@ -81,7 +81,7 @@ def cluster_lock(
         except OSError as error:
             raise StateError(
                 f"The lock {file} cannot be made: {error.strerror}.",
-                hint="Free space on that disk, or set JUPYTER_SKY_HOME to a folder that you can write.",
+                hint=MAKE_ROOM,
             ) from error
     try:
         _note(note, report)
@@ -108,9 +108,8 @@ def _note(note: Path, report: Reporter | None) -> None:
             json.dump({"operation": operation, "pid": os.getpid()}, stream)
         draft.replace(note)
     except OSError:
-        draft.unlink(
-            missing_ok=True
-        )  # the note is a courtesy; a full disk must not keep the lock from its holder
+        # the note is a courtesy; a full disk must not keep the lock from its holder
+        draft.unlink(missing_ok=True)
 
 
 def _holder(note: Path) -> str:

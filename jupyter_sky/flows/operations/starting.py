@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jupyter_sky.config import HOME_VARIABLE
+from jupyter_sky.config import HOME_VARIABLE, MAKE_ROOM
 from jupyter_sky.errors import OperationError, StateError, UsageError
 from jupyter_sky.flows.operations import outcome
 from jupyter_sky.flows.operations.folder import OperationFolder
@@ -86,7 +86,7 @@ def begin(
     except OSError as error:
         raise StateError(
             f"The operation's files in {folder.path} cannot be written: {error.strerror}.",
-            hint=f"Free space on that disk, or set {HOME_VARIABLE} to a folder that you can write.",
+            hint=MAKE_ROOM,
         ) from error
     return record
 

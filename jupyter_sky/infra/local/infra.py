@@ -24,6 +24,7 @@ from jupyter_sky.infra.base import (
 )
 from jupyter_sky.infra.local import processes
 from jupyter_sky.infra.local.layout import (
+    NAME,
     ClusterFile,
     ClusterFolder,
     cluster_folders,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from jupyter_sky.infra.local.facts import Gpu
     from jupyter_sky.link.carriers import Carrier
     from jupyter_sky.spec import Resources
-
-NAME = "local"
 
 #: Seconds that processes of a cluster have to end by themselves when it is removed, and when it is stopped
 #: after its jobs were cancelled in order.
@@ -239,7 +238,7 @@ class LocalInfra(Infra):
 
     @property
     def _local(self) -> Path:
-        return self._state_folder() / "local"
+        return self._state_folder() / NAME
 
     def _state_folder(self) -> Path:
         if self._home is not None:

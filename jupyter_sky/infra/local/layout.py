@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+#: The infra's name, which is also that of the folder of all its clusters.
+NAME = "local"
+
 #: What may be the name of a cluster's folder; a handle comes from a database and is not believed blindly.
 _CLUSTER_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 

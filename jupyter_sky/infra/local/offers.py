@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from jupyter_sky.infra.base import Offer, Rejection
 from jupyter_sky.infra.local.allocations import MAX_NODES
+from jupyter_sky.infra.local.layout import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from jupyter_sky.infra.local.facts import Gpu, Machine
     from jupyter_sky.spec import Resources
-
-NAME = "local"
 
 
 def offer_or_rejection(

@@ -57,9 +57,8 @@ def end_all(cluster_id: str, agents: Iterable[int], *, grace: float) -> set[int]
     """End every process of a cluster; give what would not end.
 
     The agents go at once, so that they start nothing new; all others get TERM, then KILL after `grace`
-    seconds.
-    Whatever was seen once is followed until it is gone, also where it hides its mark and lost its parent; and
-    it is looked until nothing is found, because a process may be born while its parent dies.
+    seconds. Whatever was seen once is followed until it is gone, also where it hides its mark and lost its
+    parent; and it is looked until nothing is found, because a process may be born while its parent dies.
     """
     agents = set(agents)
     started: dict[int, str | None] = {}
