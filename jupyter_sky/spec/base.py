@@ -204,6 +204,12 @@ class SpecModel(BaseModel):
         return hash(repr(self.to_yaml_config()))
 
 
+def _storable(value: str) -> str:
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise FieldError("holds a character that cannot be stored (NUL or half a character)")
+    return value
+
+
 def plain(value: object, *, redact: bool = True, depth: int = 0) -> Any:
     """Turn a value given in Python into plain data: models into mappings, tuples into lists, sets into keys.
 
@@ -219,7 +225,7 @@ def plain(value: object, *, redact: bool = True, depth: int = 0) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (str, PurePath)):
-        return str(value)
+        return _storable(str(value))
     if hasattr(value, "to_yaml_config"):
         return value.to_yaml_config(redact=redact) if isinstance(value, SpecModel) else value.to_yaml_config()
     if isinstance(value, dict):

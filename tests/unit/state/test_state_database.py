@@ -114,10 +114,9 @@ def test_a_newer_database(home: Path) -> None:
     connection.close()
     code = "from jupyter_sky.state import State; State.open()"
     process = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    last = process.stderr.strip().splitlines()[-1]
-    assert "StateError" in last
-    assert "newer version" in last
-    assert "9999" in last
+    said = next(line for line in process.stderr.splitlines() if "StateError: " in line)
+    assert "newer version" in said
+    assert "9999" in said
 
 
 @pytest.mark.parametrize(
