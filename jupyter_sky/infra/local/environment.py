@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from jupyter_sky.agent.node import NODE_MARK
 
@@ -18,7 +17,8 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PLAIN = frozenset(
     {
-        "LANG", "LANGUAGE", "TERM", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR",
+        "LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC",
+        "LC_TIME", "TERM", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR",
         "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH",
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT",
     }
@@ -53,13 +53,10 @@ def node_environment(node_id: str, home: Path) -> dict[str, str]:
 
 
 def _may_pass(name: str, value: str) -> bool:
-    if name in _PLAIN or name.startswith("LC_"):
+    if name in _PLAIN:
         return True
-    return name.upper() in _ADDRESSES and not _has_password(value)
-
-
-def _has_password(addresses: str) -> bool:
-    return any("@" in (urlsplit(word).netloc or word) for word in addresses.replace(",", " ").split())
+    # No parsing: a password may hold what ends a host for a parser, and an address may be none at all.
+    return name.upper() in _ADDRESSES and "@" not in value
 
 
 def _search_path() -> str:

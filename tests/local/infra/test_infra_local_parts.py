@@ -122,6 +122,9 @@ def test_an_agent_is_given_nothing_of_the_callers_secrets(
         "HF_TOKEN": "s2",
         "https_proxy": "http://ada:s3@proxy:3128",
         "PIP_EXTRA_INDEX_URL": "https://pypi.org/simple https://ada:s4@index/simple",
+        "HTTPS_PROXY": "http://ada:s5/with-a-slash@proxy:3128",
+        "ALL_PROXY": "http://[no-address",
+        "LC_TOKEN": "s6",
         "VIRTUAL_ENV": "/v",
         "PYTHONPATH": "/p",
     }.items():
@@ -132,6 +135,7 @@ def test_an_agent_is_given_nothing_of_the_callers_secrets(
     assert not [
         value for value in given.values() if value in {"/v", "/p"} or any(f"s{n}" == value for n in range(9))
     ]
+    assert {"HTTPS_PROXY", "LC_TOKEN"}.isdisjoint(given)
     assert {"https_proxy", "PIP_EXTRA_INDEX_URL", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"}.isdisjoint(given)
     assert given["http_proxy"] == "http://proxy:3128"
     assert given["LC_ALL"] == "C.UTF-8"
