@@ -51,6 +51,9 @@ def home() -> Path:
         raise StateError(
             f"The home folder {folder} cannot be used: {error.strerror}.", hint=_OTHER_PLACE
         ) from error
+    if status.st_uid not in (os.geteuid(), 0):
+        # Its owner could swap the agent's program and the database under us.
+        raise StateError(f"The home folder {folder} belongs to another user.", hint=_OTHER_PLACE)
     if not stat.S_ISDIR(status.st_mode):
         raise StateError(f"The home folder {folder} is not a folder.", hint=_OTHER_PLACE)
     mode = stat.S_IMODE(status.st_mode)
@@ -69,9 +72,11 @@ def private_folder(*parts: str) -> Path:
     StateError
         It cannot be made; names the folder and what to do.
     """
-    folder = home().joinpath(*parts)
+    home_folder = home()
+    folder = home_folder.joinpath(*parts)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for level in (*reversed([up for up in folder.parents if up.is_relative_to(home_folder)]), folder):
+            level.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StateError(
             f"The folder {folder} cannot be made: {error.strerror}.", hint=_OTHER_PLACE

@@ -18,6 +18,11 @@ RULE = (
 )
 
 
+def is_name(name: str) -> bool:
+    """Tell whether `name` follows the rule."""
+    return len(name) <= MAX_LENGTH and _LABEL.fullmatch(name) is not None
+
+
 def check_name(name: str, what: str = "cluster") -> str:
     """Return `name` unchanged, or raise `InvalidNameError` that states the rule.
 
@@ -28,7 +33,7 @@ def check_name(name: str, what: str = "cluster") -> str:
     what
         The kind of thing that is named, for the message.
     """
-    if len(name) > MAX_LENGTH or not _LABEL.fullmatch(name):
+    if not is_name(name):
         shown = name if len(name) <= 80 else name[:77] + "..."
         raise InvalidNameError(f"{shown!r} cannot be the name of a {what}: {RULE}.")
     return name

@@ -92,4 +92,6 @@ class TerminalReporter:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    from jupyter_sky.sdk.text import one_line
+
+    return escape(one_line(text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from jupyter_sky.cli.progress import TerminalReporter
     from jupyter_sky.events import Reporter
 
+#: Control characters but newline and tab.
+_DRIVING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: What is written for a sign that the person's locale cannot show.
 _PLAIN = {"…": "...", "✔": "*", "✓": "*", "✗": "x", "→": "->", "·": "-", "—": "-"}
 
@@ -47,18 +50,19 @@ class TerminalFace(Face):
             self.show(answer)
         elif isinstance(answer, (Document, Record)):
             if answer.text or isinstance(answer, Document):
-                self._write(sys.stdout, answer.text)
+                self._write(sys.stdout, tame(answer.text))
         else:
             self._write(sys.stdout, str(answer))
 
     def note(self, text: str) -> None:
         """Say a sentence on standard error."""
         self._pause()
-        self._write(sys.stderr, self.typed(text))
+        self._write(sys.stderr, tame(self.typed(text)))
 
     def complain(self, text: str) -> None:
         """Say what went wrong, on standard error, in red where that can be seen."""
         self._pause()
+        text = tame(text)
         if may_colour(sys.stderr):
             first, newline, rest = text.partition("\n")
             text = f"\x1b[31m{first}\x1b[0m{newline}{rest}"
@@ -129,7 +133,7 @@ class TerminalFace(Face):
             self._reporter.pause()
 
     def _say(self, text: str) -> None:
-        self._write(sys.stderr, self.typed(text))
+        self._write(sys.stderr, tame(self.typed(text)))
 
     @staticmethod
     def _write(stream: TextIO, text: str) -> None:
@@ -151,6 +155,14 @@ def plain_data(answer: object) -> Any:
     if isinstance(answer, Record):
         return answer.data
     return to_dict(answer)
+
+
+def tame(text: str) -> str:
+    """Show what could drive the terminal (escapes, bells, carriage returns) as text; lines stay lines.
+
+    What a node, a file or another program said may hold anything. Only a job's own output is passed on raw.
+    """
+    return _DRIVING.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def can_show(stream: TextIO, text: str) -> bool:

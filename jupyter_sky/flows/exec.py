@@ -11,6 +11,7 @@ from jupyter_sky.errors import UsageError
 from jupyter_sky.events import SilentReporter
 from jupyter_sky.flows import clusters, files, jobs
 from jupyter_sky.flows.launch import check_fits
+from jupyter_sky.flows.operations.starting import refuse_secrets
 from jupyter_sky.flows.views import ExecResult
 from jupyter_sky.state import State
 
@@ -37,6 +38,8 @@ def exec_task(
     check_fits(task, record)
     files.check_sources(task)
     spec = jobs.job_spec(task, record, count_cpus=True, no_setup=True)
+    # The node's database and a script keep the one, our database the other.
+    refuse_secrets({"task": spec, "command": command}, task.reveal_secrets())
 
     def work(record: ClusterRecord) -> int:
         files.send_task_files(task, record, reporter)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,6 +135,8 @@ def _git(folder: Path, *arguments: str) -> None:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
+            # Never a question on the person's terminal, behind our back.
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
             timeout=_GIT_TIMEOUT,
         )
     except FileNotFoundError as error:

@@ -18,6 +18,7 @@ from jupyter_sky.errors import AgentError, JobNotFoundError, LinkError
 from jupyter_sky.flows import clusters, jobs
 from jupyter_sky.flows.views import LogEnd, exit_code_of
 from jupyter_sky.link import portal
+from jupyter_sky.names import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,8 +142,10 @@ def download(
         raise jobs.no_such_job(cluster, sorted(missing))
     done: dict[int, Path] = {}
     for job in sorted(chosen, key=lambda job: job.id):
-        place = target / f"{job.id}-{job.name}" if job.name else target / str(job.id)
-        place.mkdir(parents=True, exist_ok=True)
+        # The name comes from the node, which must not choose a place on this machine.
+        named = job.name and is_name(job.name)
+        place = target / f"{job.id}-{job.name}" if named else target / str(job.id)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         ranks: list[int | None] = [None]
         if len(job.exit_codes) > 1:
             ranks.extend(range(len(job.exit_codes)))

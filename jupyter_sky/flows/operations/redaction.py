@@ -7,14 +7,21 @@ well, since that is how it would be printed.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HIDDEN = "***"
 _SHORTEST = 4
+
+
+def _spellings(value: str) -> tuple[str, ...]:
+    """Give how a value looks in plain text, in a `repr`, in JSON and in an address."""
+    return (value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe=""))
 
 
 class Redactor:
@@ -27,7 +34,13 @@ class Redactor:
 
     def add(self, values: Iterable[str]) -> None:
         """Hide these values too from now on."""
-        found = {part for value in values for part in (value, *value.splitlines()) if len(part) >= _SHORTEST}
+        found = {
+            part
+            for value in values
+            for line in (value, *value.splitlines())
+            for part in _spellings(line)
+            if len(line) >= _SHORTEST
+        }
         self._values |= found
         if self._values:
             # the longest first, so that a secret that holds another one is hidden whole

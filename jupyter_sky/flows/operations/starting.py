@@ -61,7 +61,7 @@ def begin(
         No process could be started.
     """
     hidden = dict(secrets or {})
-    _refuse_secrets(request, hidden)
+    refuse_secrets(request, hidden)
     record = OperationRecord(
         id=os.urandom(6).hex(),
         kind=kind,
@@ -118,14 +118,20 @@ def _spawn(record: OperationRecord, state: State, output: int, lock: int, secret
     threading.Thread(target=process.wait, name=f"operation-{record.id}", daemon=True).start()
 
 
-def _refuse_secrets(request: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-    """Refuse to keep a request in which the value of a secret stands in clear."""
+def refuse_secrets(request: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+    """Refuse to keep a request in which the value of a secret stands in clear.
+
+    Raises
+    ------
+    UsageError
+        It names the secret and never its value.
+    """
     texts = list(_texts(request))
     for name, value in secrets.items():
         if len(value) >= _TELLING_LENGTH and any(value in text for text in texts):
             raise UsageError(
                 f"The value of the secret {name} also stands in clear in the task, "
-                "and the task is kept in the state database.",
+                "and the task is kept in a database.",
                 hint=f"Write ${name} there instead of the value.",
             )
 
