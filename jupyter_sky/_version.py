@@ -1,3 +1,5 @@
-"""The one place where the version is written."""
+"""The version of the project, as Python packages name it; it is written in the agent, which travels alone."""
 
-__version__ = "0.1.0"
+from jupyter_sky.agent import version
+
+__version__ = version.VERSION

@@ -1,7 +1,6 @@
 """Which agent this is: the version of the project, and the hash of its sources where it runs from a bundle.
 
-The version is written here once more because the agent travels without the rest of the project; a test keeps
-the two equal.
+This is the one place where the version is written, because the agent travels without the rest of the project.
 """
 
 from __future__ import annotations

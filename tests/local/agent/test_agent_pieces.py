@@ -7,15 +7,9 @@ import subprocess
 
 import pytest
 
-from jupyter_sky._version import __version__
 from jupyter_sky.agent import facts, process
 from jupyter_sky.agent.merge import MAX_LINE, Merged, whole_lines, with_prefix
 from jupyter_sky.agent.placement import Capacity, find_gang
-from jupyter_sky.agent.version import VERSION
-
-
-def test_the_agent_has_the_version_of_the_project():
-    assert __version__ == VERSION
 
 
 def test_fractions_fill_the_fullest_device_and_add_up_exactly():

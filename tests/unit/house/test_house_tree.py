@@ -111,14 +111,14 @@ def test_no_file_speaks_of(pattern: re.Pattern[str]) -> None:
     assert not found
 
 
-def test_the_version_is_written_once_and_once_more_in_the_agent() -> None:
+def test_the_version_is_written_once() -> None:
     naming = [
         str(path.relative_to(ROOT))
         for path in source_files()
         if f'"{jupyter_sky.__version__}"' in path.read_text()
     ]
     # The agent travels without the rest of the package.
-    assert naming == ["jupyter_sky/_version.py", "jupyter_sky/agent/version.py"]
+    assert naming == ["jupyter_sky/agent/version.py"]
 
 
 def test_the_changelog_knows_the_version() -> None:
