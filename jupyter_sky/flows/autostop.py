@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.errors import UsageError
-from jupyter_sky.flows import clusters, jobs
+from jupyter_sky.flows import agents, clusters, jobs
 from jupyter_sky.state import State
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ def autostop(
         The settings, as the agent keeps them.
     """
     chosen = settings(idle_minutes, down=down, wait_for=wait_for, hook=hook, hook_timeout=hook_timeout)
-    record = clusters.require_up(cluster)
+    record = agents.require_up(cluster)
     if not down and idle_minutes >= 0:
         clusters.require_stop(record)
-    clusters.with_agent(cluster, lambda record: hand_over(record, chosen))
+    agents.with_agent(cluster, lambda record: hand_over(record, chosen))
     return chosen
 
 
 def hand_over(record: ClusterRecord, chosen: dict[str, Any]) -> None:
     """Give settings to the cluster's agent, and note them for `status`."""
-    clusters.call(record, "autostop.set", **chosen)
+    agents.call(record, "autostop.set", **chosen)
     noted = chosen if chosen["idle_minutes"] >= 0 else None
     State.open().clusters.update(record.name, autostop=noted)
 

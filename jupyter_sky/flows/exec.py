@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_sky.errors import UsageError
 from jupyter_sky.events import SilentReporter
-from jupyter_sky.flows import clusters, files, jobs
+from jupyter_sky.flows import agents, files, jobs
 from jupyter_sky.flows.launch import check_fits
 from jupyter_sky.flows.operations.starting import refuse_secrets
 from jupyter_sky.flows.views import ExecResult
@@ -34,7 +34,7 @@ def exec_task(
     if task.run is None:
         raise UsageError("There is nothing to execute: the task has no `run`.")
     reporter = report or SilentReporter()
-    record = clusters.require_up(cluster_name)
+    record = agents.require_up(cluster_name)
     check_fits(task, record)
     files.check_sources(task)
     spec = jobs.job_spec(task, record, count_cpus=True, no_setup=True)
@@ -45,7 +45,7 @@ def exec_task(
         files.send_task_files(task, record, reporter)
         return jobs.submit(record, spec, task.reveal_secrets())
 
-    job_id = clusters.with_agent(cluster_name, work)
+    job_id = agents.with_agent(cluster_name, work)
     if command:
         State.open().clusters.update(cluster_name, last_use=command)
     return ExecResult(cluster_name, job_id)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_sky.config import home, private_folder
 from jupyter_sky.errors import SyncError
-from jupyter_sky.flows import clusters
+from jupyter_sky.flows import agents, clusters
 from jupyter_sky.link import files as link_files
 from jupyter_sky.link import portal
 
@@ -96,7 +96,7 @@ def _push(
     return portal.run(
         functools.partial(
             link_files.push,
-            clusters.link_to(record),
+            agents.link_to(record),
             local,
             remote,
             ranks=ranks,
@@ -169,7 +169,7 @@ def rsync_up(
     def work(record: ClusterRecord) -> SyncStats:
         return _push(record, path, remote, clusters.ranks_of(record, ranks), report, ignore=ignore)
 
-    return clusters.with_agent(cluster, work)
+    return agents.with_agent(cluster, work)
 
 
 def rsync_down(
@@ -179,11 +179,11 @@ def rsync_down(
 
     def work(record: ClusterRecord) -> SyncStats:
         (only,) = clusters.ranks_of(record, [rank])
-        link = clusters.link_to(record)
+        link = agents.link_to(record)
         return portal.run(
             functools.partial(
                 link_files.pull, link, remote, Path(local).expanduser(), rank=only, report=report
             )
         )
 
-    return clusters.with_agent(cluster, work)
+    return agents.with_agent(cluster, work)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.config import user_name
 from jupyter_sky.errors import JobNotFoundError, UsageError
-from jupyter_sky.flows import clusters
+from jupyter_sky.flows import agents, clusters
 from jupyter_sky.flows.views import JobView
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _describe(nodes: int, gpu: str | None, gpus: float, cpus: float) -> str:
 
 def submit(record: ClusterRecord, spec: dict[str, Any], secrets: dict[str, str]) -> int:
     """Queue a job and give its id. Safe to repeat: the agent knows the submission by its own id."""
-    answer = clusters.call(record, "job.submit", spec=spec, secrets=secrets)
+    answer = agents.call(record, "job.submit", spec=spec, secrets=secrets)
     return int(answer["job_id"])
 
 
@@ -110,16 +110,16 @@ def queue(cluster: str, *, skip_finished: bool = False) -> list[JobView]:
     """List the jobs of a cluster, the newest first."""
 
     def ask(record: ClusterRecord) -> list[JobView]:
-        raw = clusters.call(record, "job.list", ids=None, active=skip_finished)
+        raw = agents.call(record, "job.list", ids=None, active=skip_finished)
         return sorted((view(record, job) for job in raw), key=lambda job: -job.id)
 
-    return clusters.with_agent(cluster, ask)
+    return agents.with_agent(cluster, ask)
 
 
 def get(cluster: str, job_id: int | None = None) -> JobView:
     """Give one job of a cluster; the latest where no id is given."""
-    return clusters.with_agent(
-        cluster, lambda record: view(record, clusters.call(record, "job.get", job_id=job_id))
+    return agents.with_agent(
+        cluster, lambda record: view(record, agents.call(record, "job.get", job_id=job_id))
     )
 
 
@@ -140,14 +140,14 @@ def cancel(cluster: str, job_ids: Sequence[int] | None = None, *, all_jobs: bool
 
     def ask(record: ClusterRecord) -> list[int]:
         if ids is not None:
-            known = {job["job_id"] for job in clusters.call(record, "job.list", ids=ids, active=False)}
+            known = {job["job_id"] for job in agents.call(record, "job.list", ids=ids, active=False)}
             missing = [job_id for job_id in ids if job_id not in known]
             if missing:
                 raise no_such_job(cluster, missing)
-        answer = clusters.call(record, "job.cancel", ids=ids, timeout=60)
+        answer = agents.call(record, "job.cancel", ids=ids, timeout=60)
         return [int(job_id) for job_id in answer["cancelled"]]
 
-    return clusters.with_agent(cluster, ask)
+    return agents.with_agent(cluster, ask)
 
 
 def no_such_job(cluster: str, missing: Sequence[int]) -> JobNotFoundError:
@@ -166,11 +166,11 @@ def wait(cluster: str, job_id: int, *, until: str = "ended", timeout: float | No
         left = 60.0 if deadline is None else max(0.0, min(60.0, deadline - time.monotonic()))
 
         def ask(record: ClusterRecord, left: float = left) -> JobView:
-            clusters.check_same(meant, record)
-            raw = clusters.call(record, "job.wait", job_id=job_id, until=until, wait=left, timeout=left + 30)
+            agents.check_same(meant, record)
+            raw = agents.call(record, "job.wait", job_id=job_id, until=until, wait=left, timeout=left + 30)
             return view(record, raw)
 
-        job = clusters.with_agent(cluster, ask)
+        job = agents.with_agent(cluster, ask)
         if job.ended or (until == "started" and job.started_at is not None):
             return job
         if deadline is not None and time.monotonic() >= deadline:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_sky.config import user_name
 from jupyter_sky.errors import ClusterMismatchError, NotConfirmedError, ProvisionError
 from jupyter_sky.events import SilentReporter
-from jupyter_sky.flows import autostop, clusters, files, jobs, operations, sshconfig
+from jupyter_sky.flows import agents, autostop, clusters, files, jobs, operations, sshconfig, truth
 from jupyter_sky.flows.lifecycle import start_locked
 from jupyter_sky.flows.views import LaunchResult, nodes_text
 from jupyter_sky.infra.base import Offer, ProvisionRequest
@@ -148,7 +148,7 @@ def _existing(name: str) -> ClusterRecord | None:
     record = State.open().clusters.get(name)
     if record is None:
         return None
-    found = clusters.reconcile([record])
+    found = truth.reconcile([record])
     return found[0] if found else None
 
 
@@ -210,10 +210,10 @@ def _bring_up(
     """Give the cluster UP, and whether it was so before: used, healed, started, continued or made."""
     record = State.open().clusters.get(name)
     if record is not None:
-        record = clusters.reconcile_locked(record)
+        record = truth.reconcile_locked(record)
     if record is not None and record.status in {ClusterStatus.UP, ClusterStatus.AUTOSTOPPING}:
         check_fits(task, record)
-        return clusters.heal_locked(record), True
+        return agents.heal_locked(record), True
     if record is not None and (record.status is ClusterStatus.STOPPED or record.launched_at is not None):
         # Also where a start was cut off: a failure removes what a launch makes, never what was there before.
         check_fits(task, record)
@@ -293,7 +293,7 @@ def provision(record: ClusterRecord, task: Task, ctx: OperationContext) -> Clust
         handle = infra.provision(_request(record, task), ctx)
         record = state.clusters.update(record.name, handle=handle.to_dict())
         ctx.phase("connect", "greeting the agents")
-        clusters.introduce(record)
+        agents.introduce(record)
     except BaseException as error:
         # Also for a cancellation: what was made is removed before the error goes on.
         ctx.log(f"removing what was made: {error}" if str(error) else "removing what was made")

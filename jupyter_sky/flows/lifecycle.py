@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jupyter_sky.errors import ClusterNotUpError, InfraError, SkyError
-from jupyter_sky.flows import autostop, clusters, operations, sshconfig
+from jupyter_sky.flows import agents, autostop, clusters, operations, sshconfig, truth
 from jupyter_sky.flows.views import nodes_text
 from jupyter_sky.link import pool
 from jupyter_sky.state import ClusterStatus, State
@@ -99,7 +99,7 @@ def run_stop(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCon
     """Stop one cluster, in the operation's own process."""
     name = request["cluster"]
     with operations.cluster_lock(name, report=ctx):
-        record = clusters.reconcile_locked(clusters.require(name))
+        record = truth.reconcile_locked(clusters.require(name))
         if record is None:
             raise clusters.unknown_cluster(name)
         if record.status is not ClusterStatus.STOPPED:
@@ -116,7 +116,7 @@ def run_start(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCo
     """Start one stopped cluster, in the operation's own process."""
     name = request["cluster"]
     with operations.cluster_lock(name, report=ctx):
-        record = clusters.reconcile_locked(clusters.require(name))
+        record = truth.reconcile_locked(clusters.require(name))
         if record is None:
             raise clusters.unknown_cluster(name)
         if record.launched_at is None:
@@ -126,7 +126,7 @@ def run_start(request: dict[str, Any], secrets: dict[str, str], ctx: OperationCo
             )
         if record.status is ClusterStatus.UP:
             ctx.log(f"cluster {name} is up already")
-            record = clusters.heal_locked(record)
+            record = agents.heal_locked(record)
         else:
             record = start_locked(record, ctx)
         if request["autostop"] is not None:
@@ -148,7 +148,7 @@ def start_locked(record: ClusterRecord, ctx: OperationContext) -> ClusterRecord:
     handle = clusters.infra_of(record).start(clusters.handle_of(record), ctx)
     record = state.clusters.update(record.name, handle=handle.to_dict())
     ctx.phase("connect", "greeting the agents")
-    clusters.introduce(record)
+    agents.introduce(record)
     if not was_up:
         state.clusters.open_interval(record.id, time.time())
     # As in SkyPilot, a start begins without autostop: whoever starts a cluster means to use it.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_sky.agent.wire import StreamReset
 from jupyter_sky.errors import AgentError, JobNotFoundError, LinkError
-from jupyter_sky.flows import clusters, jobs
+from jupyter_sky.flows import agents, jobs
 from jupyter_sky.flows.views import LogEnd, exit_code_of
 from jupyter_sky.link import portal
 from jupyter_sky.names import is_name
@@ -58,18 +58,18 @@ def tail(
         Called with each piece, in order, from the calling thread.
     """
     position, failures = offset, 0
-    record = clusters.require_up(cluster)
+    record = agents.require_up(cluster)
     while True:
         stream: Stream | None = None
         try:
             stream, head = _open(record, job_id, rank=rank, follow=follow, tail=tail, offset=position)
             job_id, position, tail = head["job_id"], head["offset"], None
-            link = clusters.link_to(record)
-            while piece := portal.run(clusters.while_served, record, link, stream.read):
+            link = agents.link_to(record)
+            while piece := portal.run(agents.while_served, record, link, stream.read):
                 write(bytes(piece))
                 position += len(piece)
                 failures = 0
-            job = jobs.view(record, clusters.call(record, "job.get", job_id=job_id))
+            job = jobs.view(record, agents.call(record, "job.get", job_id=job_id))
             return LogEnd(job.id, job.status, exit_code_of(job.status), position, job.reason)
         except (StreamReset, LinkError) as error:
             if isinstance(error, StreamReset):
@@ -84,7 +84,7 @@ def tail(
         finally:
             if stream is not None:
                 portal.run(stream.close)
-        record = clusters.require_same(record)
+        record = agents.require_same(record)
 
 
 def _open(
@@ -97,13 +97,13 @@ def _open(
     offset: int | None,
 ) -> tuple[Stream, dict[str, int]]:
     """Open a log stream and read its first line, which tells the job and where the bytes begin."""
-    link = clusters.link_to(record)
+    link = agents.link_to(record)
     open_stream = functools.partial(
         link.open, "logs", rank=rank, job_id=job_id, offset=offset, tail=tail, follow=follow
     )
     stream = portal.run(open_stream)
     try:
-        line = portal.run(clusters.while_served, record, link, stream.readline)
+        line = portal.run(agents.while_served, record, link, stream.readline)
     except BaseException:
         portal.run(stream.close)
         raise
@@ -124,7 +124,7 @@ def _refuse(error: StreamReset, cluster: str, job_id: int | None) -> None:
         raise JobNotFoundError(
             f"Cluster {cluster!r}: {error.message}.", hint="Name one of its ranks, or leave --rank out."
         ) from error
-    if error.code not in clusters.PASSING | {"peer_lost"}:
+    if error.code not in agents.PASSING | {"peer_lost"}:
         raise AgentError(error.message, code=error.code) from error
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_sky.agent.wire import FdChannel, StreamReset
 from jupyter_sky.errors import LinkError
-from jupyter_sky.flows import clusters
+from jupyter_sky.flows import agents, clusters
 from jupyter_sky.link import portal
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def bridge(cluster: str, *, rank: int = 0, port: int = SSH_PORT, stdin: int = 0,
     LinkError
         Nothing listens there.
     """
-    record = clusters.require_up(cluster)
+    record = agents.require_up(cluster)
     handle = clusters.handle_of(record)
     clusters.ranks_of(record, [rank])
-    link = clusters.link_to(record)
+    link = agents.link_to(record)
     try:
         portal.run(functools.partial(_join, link, handle.nodes[rank].ip, port, rank, stdin, stdout))
     except StreamReset as reset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_sky.flows import clusters
+from jupyter_sky.flows import clusters, truth
 from jupyter_sky.flows.views import ClusterView, autostop_text
 from jupyter_sky.state import State
 
@@ -26,8 +26,8 @@ def status(names: Iterable[str] | None = None, *, refresh: bool = False) -> list
     """
     wanted = list(names or ())
     records = clusters.select(wanted) if wanted else State.open().clusters.list()
-    busy = clusters.busy_targets()
-    return [_view(record, busy.get(record.name)) for record in clusters.reconcile(records, ask_all=refresh)]
+    busy = truth.busy_targets()
+    return [_view(record, busy.get(record.name)) for record in truth.reconcile(records, ask_all=refresh)]
 
 
 def _view(record: ClusterRecord, operation_id: str | None) -> ClusterView:

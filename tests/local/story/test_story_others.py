@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jupyter_sky.errors import ClusterNotFoundError, ClusterNotUpError, SkyError
-from jupyter_sky.flows import clusters, jobs, launch, lifecycle, logs, operations, status
+from jupyter_sky.flows import agents, clusters, jobs, launch, lifecycle, logs, operations, status, truth
 from jupyter_sky.flows import exec as exec_flow
 from jupyter_sky.spec import Task
 from jupyter_sky.state import State
@@ -62,17 +62,17 @@ def test_a_follower_does_not_go_on_in_another_cluster_of_the_name(sky_home: Path
     elsewhere("down", purge=False)
     launch.launch(Task(run="echo new"), "dev")
     with pytest.raises(ClusterNotFoundError, match="another one"):
-        clusters.require_same(meant)
+        agents.require_same(meant)
 
 
 def test_a_link_of_before_serves_after_stop_and_start_by_another(sky_home: Path) -> None:
     launch.launch(Task(run="true"), "dev")
-    link = clusters.link_to(clusters.require("dev"))
+    link = agents.link_to(clusters.require("dev"))
     elsewhere("stop")
     elsewhere("start", autostop=None)
     job = exec_flow.exec_task(Task(run="echo again"), "dev").job_id
     assert jobs.wait("dev", job, timeout=30).status == "SUCCEEDED"
-    assert clusters.link_to(clusters.require("dev")) is link
+    assert agents.link_to(clusters.require("dev")) is link
 
 
 def test_a_late_look_at_a_removed_cluster_leaves_its_successor_alone(sky_home: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_late_look_at_a_removed_cluster_leaves_its_successor_alone(sky_home: P
     seen_before = State.open().clusters.list()
     lifecycle.down(["dev"])
     launch.launch(Task(run="true"), "dev")
-    assert clusters.reconcile(seen_before, busy=()) == []
+    assert truth.reconcile(seen_before, busy=()) == []
     (row,) = status.status()
     assert (row.status, row.id != seen_before[0].id) == ("UP", True)
     assert jobs.wait("dev", 1, timeout=30).status == "SUCCEEDED"
