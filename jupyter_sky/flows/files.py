@@ -7,15 +7,12 @@ SkyPilot; a mount's place on a node is relative to the workdir there.
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jupyter_sky.config import home, private_folder
+from jupyter_sky.config import home
 from jupyter_sky.errors import SyncError
-from jupyter_sky.flows import agents, clusters
+from jupyter_sky.flows import agents, clusters, git
 from jupyter_sky.link import files as link_files
 from jupyter_sky.link import portal
 
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Where a task's workdir is on every node, and where its commands run.
 WORKDIR = "~/sky_workdir"
-#: Seconds that a `git` command which fetches a workdir may take.
-_GIT_TIMEOUT = 600
 
 
 def check_sources(task: Task) -> None:
@@ -111,45 +106,7 @@ def _push(
 def _workdir_folder(workdir: str | GitWorkdir, report: Reporter) -> Path:
     if isinstance(workdir, str):
         return Path(workdir).expanduser()
-    return _fetch_git(workdir, report)
-
-
-def _fetch_git(workdir: GitWorkdir, report: Reporter) -> Path:
-    """Keep a clone of the repository in the state folder, at the wanted commit, and give its path."""
-    url, ref = workdir.url, workdir.ref or "HEAD"
-    folder = private_folder("git", hashlib.sha256(url.encode()).hexdigest()[:16])
-    report.log(f"fetching {ref} of {url}")
-    if not (folder / ".git").is_dir():
-        _git(folder, "init", "--quiet")
-    _git(folder, "fetch", "--quiet", "--depth", "1", "--", url, ref)
-    _git(folder, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
-    _git(folder, "clean", "--quiet", "-ffdx")
-    return folder
-
-
-def _git(folder: Path, *arguments: str) -> None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],  # noqa: S607  git is found on the PATH like everywhere
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            # Never a question on the person's terminal, behind our back.
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
-            timeout=_GIT_TIMEOUT,
-        )
-    except FileNotFoundError as error:
-        raise SyncError(
-            "The workdir is a git repository, but there is no `git` here.", hint="Install git."
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise SyncError(f"`git {arguments[0]}` did not end within {_GIT_TIMEOUT} s.") from error
-    if done.returncode != 0:
-        raise SyncError(
-            f"`git {arguments[0]}` of the workdir failed: {done.stderr.strip() or 'no message'}",
-            hint="Check the url and the ref, and that git may reach it without asking for a password.",
-        )
+    return git.fetch(workdir.url, workdir.ref or "HEAD", report)
 
 
 def rsync_up(
