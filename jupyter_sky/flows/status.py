@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jupyter_sky.flows import clusters, truth
-from jupyter_sky.flows.views import ClusterView, autostop_text
+from jupyter_sky.flows.views import ClusterView
 from jupyter_sky.state import State
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def _view(record: ClusterRecord, operation_id: str | None) -> ClusterView:
         resources=record.resources["describe"],
         num_nodes=record.num_nodes,
         status=record.status.value,
-        autostop=autostop_text(record.autostop),
+        autostop=record.autostop,
         launched_at=record.launched_at,
         price_hourly=record.price_hourly * record.num_nodes,
-        head_ip=nodes[0]["ip"] if nodes else "-",
-        command=record.last_use or "-",
+        head_ip=nodes[0]["ip"] if nodes else None,
+        command=record.last_use or None,
         note=record.note,
         operation_id=operation_id,
     )

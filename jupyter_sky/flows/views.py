@@ -25,7 +25,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView(View):
-    """One cluster as `status` shows it."""
+    """One cluster as `status` shows it.
+
+    `autostop` has `idle_minutes`, `down`, `wait_for`, `hook` and `hook_timeout`; None where it is off.
+    """
 
     name: str
     id: str
@@ -33,11 +36,11 @@ class ClusterView(View):
     resources: str
     num_nodes: int
     status: str
-    autostop: str
+    autostop: dict[str, Any] | None
     launched_at: float | None
     price_hourly: float
-    head_ip: str
-    command: str
+    head_ip: str | None
+    command: str | None
     note: str | None
     operation_id: str | None
 
@@ -118,12 +121,3 @@ def exit_code_of(status: str) -> int:
 def nodes_text(count: int) -> str:
     """Count nodes in words: `1 node`, `2 nodes`."""
     return "1 node" if count == 1 else f"{count} nodes"
-
-
-def autostop_text(autostop: dict[str, Any] | None) -> str:
-    """Give autostop as the tables show it: `-`, `10m` or `10m (down)`."""
-    if not autostop or autostop["idle_minutes"] < 0:
-        return "-"
-    minutes = autostop["idle_minutes"]
-    text = f"{minutes:g}m"
-    return f"{text} (down)" if autostop.get("down") else text

@@ -31,13 +31,20 @@ def clusters(rows: Iterable[ClusterView], *, wide: bool = False) -> Listing[Clus
         Column("INFRA", lambda row: row.infra),
         Column("RESOURCES", lambda row: row.resources),
         Column("STATUS", lambda row: row.status),
-        Column("AUTOSTOP", lambda row: row.autostop),
+        Column("AUTOSTOP", lambda row: _autostop(row.autostop)),
         Column("LAUNCHED", lambda row: ago(row.launched_at)),
         Column("HEAD_IP", lambda row: row.head_ip or NOTHING, wide=True),
         Column("COMMAND", lambda row: row.command or NOTHING, wide=True, spare=True),
     ]
     remarks = [f"{row.name}: {text}" for row in rows for text in _remarks(row)]
     return Listing(rows, columns, empty="No existing clusters.", after=remarks, wide=wide)
+
+
+def _autostop(settings: dict[str, Any] | None) -> str:
+    if settings is None:
+        return NOTHING
+    text = f"{settings['idle_minutes']:g}m"
+    return f"{text} (down)" if settings["down"] else text
 
 
 def _remarks(row: ClusterView) -> list[str]:

@@ -38,7 +38,7 @@ def status(
         return views.clusters(rows, wide=verbose)
     if len(rows) != 1:
         raise UsageError(f"--ip is for one cluster, and there are {len(rows)}.", hint="Name one.")
-    if rows[0].head_ip in {"", "-"}:
+    if rows[0].head_ip is None:
         raise UsageError(f"Cluster {rows[0].name!r} is {rows[0].status} and has no address.")
     return Record({"name": rows[0].name, "head_ip": rows[0].head_ip}, text=rows[0].head_ip)
 

@@ -77,7 +77,9 @@ def life(folder):
     assert (logs[1] / "run.log").read_text() == "hello from the sdk\n"
 
     jupyter_sky.autostop("dev", 10, down=True)
-    assert jupyter_sky.status("dev")[0].autostop == "10m (down)"
+    (row,) = jupyter_sky.status("dev")
+    assert row.autostop is not None
+    assert (row.autostop["idle_minutes"], row.autostop["down"]) == (10, True)
     jupyter_sky.autostop("dev", -1)
     jupyter_sky.stop("dev")
     assert jupyter_sky.status("dev")[0].status == "STOPPED"

@@ -165,7 +165,7 @@ def cluster(**changes):
         "resources": "1x[CPU:2]",
         "num_nodes": 1,
         "status": "UP",
-        "autostop": "10m (down)",
+        "autostop": {"idle_minutes": 10, "down": True},
         "launched_at": time.time() - 200,
         "price_hourly": 0.0,
         "head_ip": "127.0.0.1",
