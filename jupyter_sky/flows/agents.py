@@ -34,7 +34,7 @@ CALL_TIMEOUT = 30.0
 PASSING = frozenset({"agent_restarted", "session_lost", "closed", "connection_lost"})
 #: How often, in seconds, who waits for an answer over a broken link looks whether its agent lives.
 _LOOK = 0.3
-#: How often an agent may be replaced during one call.
+#: How often an agent may be replaced while it is asked one thing.
 _REPLACEMENTS = 3
 
 
@@ -185,12 +185,15 @@ async def while_served(record: ClusterRecord, link: Link, ask: Callable[[], Awai
 
 
 def with_agent(name: str, work: Callable[[ClusterRecord], T]) -> T:
-    """Run `work` on a cluster that is UP; once more, after healing, if its agent could not be reached.
+    """Run `work` on a cluster that is UP; again, after healing, where its agent could not be reached.
 
     `work` must be safe to repeat: what it asks of an agent is either a question or idempotent by its own id.
     """
     record = require_up(name)
-    try:
-        return work(record)
-    except LinkError:
-        return work(require_same(record))
+    for _ in range(_REPLACEMENTS):
+        try:
+            return work(record)
+        except LinkError:
+            # Also what a cluster says that is being taken down: one look more tells which it is.
+            record = require_same(record)
+    return work(record)

@@ -47,7 +47,9 @@ def test_importing_imports_nothing_else():
         "print([name for name in new if name.split('.')[0] not in sys.stdlib_module_names])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['jupyter_sky', 'jupyter_sky._version']"
+    assert done.stdout.strip() == str(
+        ["jupyter_sky", "jupyter_sky._version", "jupyter_sky.agent", "jupyter_sky.agent.version"]
+    )
 
 
 def test_a_launch_unpacks_as_job_and_handle():
