@@ -159,9 +159,14 @@ def main() -> None:
     with fresh_home():
         fill_state(1000)
         command = [sys.executable, "-m", "jupyter_sky", "status"]
-        run = lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: E731 - one line, one use
+        # As where it was installed: modules are compiled once, not each time.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+        def run() -> None:
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
         run()
-        status_time = statistics.median(seconds(run) for _ in range(5))
+        status_time = statistics.median(seconds(run) for _ in range(9))
         passing = statistics.median(
             seconds(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) for _ in range(5)
         )

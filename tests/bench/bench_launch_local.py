@@ -80,7 +80,8 @@ def many_clusters(home: Path) -> list[ClusterHandle]:
         }
         if number % 2:
             ready["start_time"] = "0"
-            (root / "ended.json").write_text(json.dumps({"reason": "autostop", "at": 2.0}))
+            ended = {"reason": "autostop", "at": 2.0, "of": ready["started_at"]}
+            (root / "ended.json").write_text(json.dumps(ended))
         (root / "ready.json").write_text(json.dumps(ready))
         node = NodeHandle(0, f"{cluster_id}-0", "127.0.0.1")
         handles.append(ClusterHandle("local", cluster_id, f"c{number}", (node,)))
