@@ -121,7 +121,7 @@ def test_an_agent_is_given_nothing_of_the_callers_secrets(
         "AWS_SECRET_ACCESS_KEY": "s1",
         "HF_TOKEN": "s2",
         "https_proxy": "http://ada:s3@proxy:3128",
-        "PIP_EXTRA_INDEX_URL": "https://pypi.org/simple https://ada:s4@index/simple",
+        "PIP_EXTRA_INDEX_URL": "https://index.example/simple https://ada:s4@index/simple",
         "HTTPS_PROXY": "http://ada:s5/with-a-slash@proxy:3128",
         "ALL_PROXY": "http://[no-address",
         "LC_TOKEN": "s6",
