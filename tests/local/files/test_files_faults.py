@@ -105,7 +105,7 @@ def test_a_cancelled_sync_ends_at_once_and_continues(node: Node, large: Path) ->
         with pytest.raises(asyncio.CancelledError):
             await task
         async with asyncio.timeout(20):
-            while not is_let_go(node.home / "w"):  # the node hears of it a moment later
+            while not is_let_go(node.home / "w"):  # noqa: ASYNC110 - another process does, and tells nobody
                 await asyncio.sleep(0.002)
         # The link is as good as before.
         await files.push(link, large, "w", ranks=[0])
