@@ -27,7 +27,8 @@ def status(names: Iterable[str] | None = None, *, refresh: bool = False) -> list
     wanted = list(names or ())
     records = clusters.select(wanted) if wanted else State.open().clusters.list()
     busy = truth.busy_targets()
-    return [_view(record, busy.get(record.name)) for record in truth.reconcile(records, ask_all=refresh)]
+    found = truth.reconcile(records, ask_all=refresh, busy=busy)
+    return [_view(record, busy.get(record.name)) for record in found]
 
 
 def _view(record: ClusterRecord, operation_id: str | None) -> ClusterView:
